@@ -1,0 +1,201 @@
+"""What a checked registry amounts to: resolved, complete, immutable. `schemas.registry` is the file's shape; this is its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from schemas.limits import Limits
+
+
+class OnViolation(StrEnum):
+    """What a lane does with an event that could not pass."""
+
+    DEAD_LETTER = "dead-letter"
+    PASS_THROUGH = "pass-through"
+    DROP = "drop"
+    STOP = "stop"
+
+
+class InstancePolicy(StrEnum):
+    """How long one guest instance lives."""
+
+    PER_BATCH = "per-batch"
+    PER_EVENT = "per-event"
+    REUSED = "reused"
+
+
+class QuarantineAction(StrEnum):
+    """What a tripped breaker does."""
+
+    PAUSE = "pause"
+    DEAD_LETTER_ALL = "dead-letter-all"
+    PASS_THROUGH = "pass-through"
+
+
+class Tier(StrEnum):
+    """How a module is compiled: Cranelift, Winch, or the Pulley interpreter."""
+
+    OPTIMIZING = "optimizing"
+    BASELINE = "baseline"
+    INTERPRETER = "interpreter"
+
+
+class Delivery(StrEnum):
+    """What a lane promises."""
+
+    EXACTLY_ONCE = "exactly-once"
+    AT_LEAST_ONCE = "at-least-once"
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A breaker: `after` misbehaving events within `window_s` trip it (see `ViolationKind.is_misbehaviour`)."""
+
+    after: int = 20
+    window_s: float = 60.0
+    action: QuarantineAction = QuarantineAction.PAUSE
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the engine is built. Transformers with equal settings share one engine and its pool of instances."""
+
+    tier: Tier = Tier.OPTIMIZING
+    simd: bool = True
+    relaxed_simd: bool = False
+    bulk_memory: bool = True
+    reference_types: bool = True
+    multi_value: bool = True
+    threads: bool = False
+    tail_call: bool = False
+    pooling: bool = True
+    """Pooled instances with copy-on-write memory; off, every instance maps its own (slower, no cap on their number)."""
+    debug: bool = False
+    """Debug information in backtraces (file and line when the module has DWARF)."""
+    nan_canonicalization: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerSpec:
+    """One transformer: which module, under which limits."""
+
+    name: str
+    module: Path
+    sha256: str | None = None
+    """Lower-case hex pin; the module is refused when its bytes hash to something else."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    encoding: str = "raw"
+    instance: InstancePolicy = InstancePolicy.PER_BATCH
+    limits: Limits = field(default_factory=Limits)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    function: str = "penstock_v1_transform"
+    capabilities: frozenset[str] = frozenset()
+    """Names from `schemas.capabilities.Capability`."""
+    on_violation: OnViolation = OnViolation.DEAD_LETTER
+    quarantine: Quarantine = field(default_factory=Quarantine)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How much of a lane is transformed and committed at a time."""
+
+    events_max: int = 512
+    bytes_max: int = 1 << 20
+    """Key, value and header bytes of one batch; one larger event still forms a batch of its own."""
+    linger_ms: int = 0
+    """How long a smaller batch waits for more events."""
+    commit_interval_ms: int = 100
+    commit_events_max: int = 50_000
+    in_flight_bytes_max: int = 64 << 20
+    """Fetched but not yet committed, all lanes of a route in one process together."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTopics:
+    """Create missing topics with this shape."""
+
+    partitions: int = 1
+    replication_factor: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """One route: where from, through what, where to."""
+
+    name: str
+    sources: tuple[str, ...]
+    """Topic names; empty when `pattern` is set."""
+    through: tuple[str, ...]
+    to: str
+    dead_letter: str
+    group: str
+    """Consumer group of this route: `{group}-{route}` unless named."""
+    pattern: str | None = None
+    """Regular expression that a topic's whole name must match."""
+    also_to: tuple[str, ...] = ()
+    start: str = "earliest"
+    """`earliest`, `latest`, or milliseconds since the epoch in decimal digits."""
+    preserve_timestamps: bool = True
+    drop_headers: frozenset[str] = frozenset()
+    add_headers: tuple[tuple[str, bytes], ...] = ()
+    truncate_oversize: bool = False
+    """`oversize: truncate`: a dead letter too large for its topic is cut (and says so) instead of stopping the lane."""
+    batch: BatchPolicy = field(default_factory=BatchPolicy)
+
+    @property
+    def destinations(self) -> frozenset[str]:
+        """Every topic this route's events may be emitted to (dead letters aside)."""
+        return frozenset((self.to, *self.also_to))
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How to reach the brokers. `password` must never be printed; its repr is hidden."""
+
+    protocol: str = "PLAINTEXT"
+    mechanism: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: str | None = field(default=None, repr=False)
+    check_hostname: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSpec:
+    """The cluster."""
+
+    brokers: tuple[str, ...] = ("localhost:9092",)
+    group: str = "penstock"
+    security: Security = field(default_factory=Security)
+    client: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Further aiokafka options, passed to consumers and producers that know them (it may carry secrets: not printed)."""
+    compression: str | None = "lz4"
+    control_topic: str = "penstock.control"
+    transaction_timeout_ms: int = 60_000
+    request_timeout_ms: int = 40_000
+    rebalance_timeout_ms: int = 30_000
+    max_poll_interval_ms: int = 300_000
+    session_timeout_ms: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A whole registry, resolved and checked."""
+
+    transformers: Mapping[str, TransformerSpec]
+    routes: Mapping[str, RouteSpec]
+    kafka: KafkaSpec = field(default_factory=KafkaSpec)
+    delivery: Delivery = Delivery.EXACTLY_ONCE
+    create_topics: CreateTopics | None = None
+    shutdown_timeout_s: float = 30.0
+    retry_limit_s: float = 120.0
+    """How long a transport error is retried (exponential, with jitter) before the process gives up with exit code 1."""
+    path: Path | None = None
+    """Where it was read from; None when built in code."""
