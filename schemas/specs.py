@@ -87,7 +87,8 @@ class TransformerSpec:
     module: Path
     sha256: str | None = None
     """Lower-case hex pin; the module is refused when its bytes hash to something else."""
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Handed to the guest; it may carry secrets (a salt, a token): not printed."""
     encoding: str = "raw"
     instance: InstancePolicy = InstancePolicy.PER_BATCH
     limits: Limits = field(default_factory=Limits)
@@ -141,7 +142,7 @@ class RouteSpec:
     """`earliest`, `latest`, or milliseconds since the epoch in decimal digits."""
     preserve_timestamps: bool = True
     drop_headers: frozenset[str] = frozenset()
-    add_headers: tuple[tuple[str, bytes], ...] = ()
+    add_headers: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
     truncate_oversize: bool = False
     """`oversize: truncate`: a dead letter too large for its topic is cut (and says so) instead of stopping the lane."""
     batch: BatchPolicy = field(default_factory=BatchPolicy)

@@ -1,0 +1,315 @@
+"""The registry file's shape: what may be written where, in which unit and range. Unknown keys are refused.
+
+`schemas.specs` is what a checked file amounts to. Every optional key is None here when it was not written, so that whoever
+resolves can tell "inherit" from a value. Reprs show no values that could be secrets.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from schemas.capabilities import Capability
+from schemas.fields import (
+    Count,
+    Flag,
+    Group,
+    Name,
+    RateText,
+    Sha256,
+    Start,
+    Text,
+    Topic,
+    duration,
+    or_variable,
+    refuse,
+    size,
+)
+from schemas.limits import PROFILES
+from schemas.specs import Delivery, InstancePolicy, OnViolation, QuarantineAction, Tier
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=False)
+
+
+def _profile_name(value: object) -> object:
+    return {"profile": value} if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _brokers(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _profile(value: object) -> object:
+    if not isinstance(value, str) or value not in PROFILES:
+        refuse("{shown} is not a profile", f"profiles are {', '.join(PROFILES)}")
+    return value
+
+
+def _encoding(value: object) -> object:
+    if value == "event":
+        refuse("{shown} encoding is not served yet", "use encoding: raw; the guest gets the record's own bytes")
+    if value != "raw":
+        refuse("{shown} is not an encoding", "use encoding: raw")
+    return value
+
+
+_TEXT = {"type": "string"}
+_TOPIC_OR_PATTERN = {"type": "string", "pattern": or_variable("[a-zA-Z0-9._-]{1,249}|/.+/")}
+
+Profile = Annotated[str, BeforeValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})]
+Encoding = Annotated[str, BeforeValidator(_encoding), WithJsonSchema({"type": "string", "enum": ["raw"]})]
+Texts = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}),
+]
+Sources = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_TOPIC_OR_PATTERN, {"type": "array", "items": _TOPIC_OR_PATTERN, "minItems": 1}]}),
+]
+Chain = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+]
+Brokers = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_brokers),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+]
+Topics = Annotated[
+    tuple[Topic, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}),
+]
+
+
+def _also_profile(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "string", "enum": list(PROFILES)})
+
+
+class LimitsEntry(_Shape):
+    """Caps for one transformer. Starts from `profile`, else from what it inherits; the keys beside it replace single values."""
+
+    profile: Profile | None = Field(default=None, description="Where the values not written here come from.")
+    memory: Annotated[int, size("64KiB", "4GiB")] | None = Field(
+        default=None, description="Linear memory, all memories together."
+    )
+    deadline: Annotated[int, duration("10ms", "5m")] | None = Field(
+        default=None, description="Wall-clock time of one event, and of a whole healthy batch."
+    )
+    allocation: Annotated[int, size("4KiB", "1GiB")] | None = Field(
+        default=None, description="Largest single block, so also the largest batch frame. At most `memory`."
+    )
+    fuel: Annotated[int, Count(1_000, (1 << 63) - 1)] | None = Field(
+        default=None, description="Instructions (roughly) per event; null turns metering off."
+    )
+    output: Annotated[int, size("1KiB", "256MiB")] | None = Field(
+        default=None, description="Bytes of all records made of one event."
+    )
+    log: Annotated[int, size("0B", "16MiB")] | None = Field(default=None, description="Log bytes kept per batch.")
+    stack: Annotated[int, size("16KiB", "2MiB")] | None = Field(default=None, description="Wasm call stack.")
+    table_elements: Annotated[int, Count(0, 10_000_000)] | None = Field(default=None, description="Elements per table.")
+    tables: Annotated[int, Count(0, 100)] | None = Field(default=None, description="Tables per instance.")
+    instances: Annotated[int, Count(1, 100)] | None = Field(default=None, description="Instances per store.")
+    memories: Annotated[int, Count(1, 16)] | None = Field(default=None, description="Memories per instance.")
+
+
+class FeaturesEntry(_Shape):
+    """WebAssembly features a module may use."""
+
+    simd: Flag | None = Field(default=None, description="128-bit SIMD. On by default.")
+    relaxed_simd: Flag | None = Field(default=None, description="Relaxed SIMD; needs simd. Off by default.")
+    bulk_memory: Flag | None = Field(default=None, description="memory.copy, memory.fill. On by default.")
+    reference_types: Flag | None = Field(
+        default=None, description="externref, several tables; needs bulk_memory. On by default."
+    )
+    multi_value: Flag | None = Field(default=None, description="Functions with several results. On by default.")
+    threads: Flag | None = Field(default=None, description="Atomics and shared memories. Off by default.")
+    tail_call: Flag | None = Field(default=None, description="return_call. Off by default.")
+
+
+class CapabilitiesEntry(_Shape):
+    """What the module may ask of the host."""
+
+    grant: tuple[Capability, ...] = Field(default=(), description="Names of the granted capabilities; none by default.")
+
+
+class QuarantineEntry(_Shape):
+    """The breaker of one transformer."""
+
+    after: RateText | None = Field(default=None, description="How many misbehaving events within how long trip it.")
+    action: QuarantineAction | None = Field(default=None, description="What a tripped breaker does.")
+
+
+class BatchEntry(_Shape):
+    """How much of a lane is transformed and committed at a time."""
+
+    events: Annotated[int, Count(1, 100_000)] | None = Field(default=None, description="Events per batch.")
+    bytes: Annotated[int, size("1KiB", "256MiB")] | None = Field(default=None, description="Bytes per batch.")
+    linger: Annotated[int, duration("0ms", "1m")] | None = Field(
+        default=None, description="How long a smaller batch waits for more."
+    )
+    commit_interval: Annotated[int, duration("10ms", "10m")] | None = Field(
+        default=None, description="Time between two commits of a lane."
+    )
+    commit_events: Annotated[int, Count(1, 10_000_000)] | None = Field(
+        default=None, description="Events after which a lane commits anyway."
+    )
+    in_flight: Annotated[int, size("64KiB", "16GiB")] | None = Field(
+        default=None, description="Fetched but not yet committed, all lanes of a route in one process together."
+    )
+
+
+class _Behaviour(_Shape):
+    """What a transformer may say for itself, and `defaults` for all of them."""
+
+    limits: Annotated[LimitsEntry | None, BeforeValidator(_profile_name)] = Field(
+        default=None,
+        description="A profile's name, or a mapping whose keys replace single values.",
+        json_schema_extra=_also_profile,
+    )
+    instance: InstancePolicy | None = Field(default=None, description="How long one guest instance lives.")
+    on_violation: OnViolation | None = Field(default=None, description="What happens to an event that could not pass.")
+    quarantine: QuarantineEntry | None = None
+    capabilities: CapabilitiesEntry | None = None
+    tier: Tier | None = Field(
+        default=None, description="How the module is compiled: Cranelift, Winch or the Pulley interpreter."
+    )
+    features: FeaturesEntry | None = None
+    pooling: Flag | None = Field(default=None, description="Pooled instances with copy-on-write memory. On by default.")
+    debug: Flag | None = Field(
+        default=None, description="File and line in backtraces when the module has DWARF. Off by default."
+    )
+    nan_canonicalization: Flag | None = Field(
+        default=None, description="One bit pattern for every NaN, for exact replays. Off by default."
+    )
+
+
+class DefaultsEntry(_Behaviour):
+    """What every transformer and route inherits unless it says otherwise."""
+
+    batch: BatchEntry | None = None
+
+
+class TransformerEntry(_Behaviour):
+    """One transformer: which module, under which limits."""
+
+    module: Text = Field(description="The WebAssembly module, relative to the registry file.")
+    sha256: Sha256 | None = Field(
+        default=None, description="The module is refused when its bytes hash to something else."
+    )
+    config: dict[str, Any] | None = Field(
+        default=None, repr=False, description="Handed to the guest's penstock_v1_configure, as msgpack."
+    )
+    encoding: Encoding | None = Field(
+        default=None, description="How events are handed over; raw is the record's own bytes."
+    )
+    function: Text | None = Field(default=None, description="The exported entry point, if not penstock_v1_transform.")
+
+
+class HeadersEntry(_Shape):
+    """Changes to the headers of emitted records; all others are kept."""
+
+    drop: Texts | None = Field(default=None, description="Names of headers to leave out.")
+    add: dict[Text, str] | None = Field(default=None, repr=False, description="Headers to add, name to value.")
+
+
+class RouteEntry(_Shape):
+    """One route: where from, through what, where to."""
+
+    sources: Sources = Field(
+        alias="from", description="A topic, a list of topics, or one /regular expression/ over whole names."
+    )
+    through: Chain = Field(description="Names of transformers, in order.")
+    to: Topic = Field(description="Destination topic.")
+    also_to: Topics | None = Field(default=None, description="Other topics that guests may name.")
+    dead_letter: Topic | None = Field(default=None, description="Where violations go; `{to}.dead-letter` by default.")
+    start: Start | None = Field(
+        default=None, description="Where a first start begins: earliest, latest, or a point in time."
+    )
+    timestamps: Literal["preserve", "now"] | None = Field(
+        default=None, description="Keep the source's timestamps, or set new ones."
+    )
+    headers: HeadersEntry | None = None
+    oversize: Literal["stop", "truncate"] | None = Field(
+        default=None, description="What happens to a dead letter too large for its topic."
+    )
+    group: Group | None = Field(default=None, description="Consumer group; `{kafka.group}-{route}` by default.")
+    batch: BatchEntry | None = None
+
+
+class SecurityEntry(_Shape):
+    """How to reach the brokers."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    username: str | None = Field(default=None, repr=False)
+    password: str | None = Field(default=None, repr=False)
+    ca: Text | None = Field(
+        default=None, description="PEM file of the authority that signed the brokers' certificates."
+    )
+    cert: Text | None = Field(default=None, description="PEM file of the client's own certificate; needs key.")
+    key: Text | None = Field(default=None, description="PEM file of the client's private key; needs cert.")
+    key_password: str | None = Field(default=None, repr=False)
+    check_hostname: Flag | None = Field(
+        default=None, description="Whether the broker's certificate must name the host. True by default."
+    )
+
+
+class KafkaEntry(_Shape):
+    """The cluster."""
+
+    brokers: Brokers | None = Field(default=None, description="host:port, comma-separated or a list.")
+    group: Group | None = Field(default=None, description="Prefix of the routes' consumer groups.")
+    security: SecurityEntry | None = None
+    client: dict[str, Any] | None = Field(default=None, repr=False, description="Further aiokafka options.")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] | None = Field(
+        default=None, description="lz4 by default."
+    )
+    control_topic: Topic | None = Field(
+        default=None, description="Compacted topic that remembers which lanes are stopped."
+    )
+    transaction_timeout: Annotated[int, duration("1s", "15m")] | None = None
+    request_timeout: Annotated[int, duration("1s", "10m")] | None = None
+    rebalance_timeout: Annotated[int, duration("6s", "1h")] | None = None
+    max_poll_interval: Annotated[int, duration("10s", "24h")] | None = None
+    session_timeout: Annotated[int, duration("6s", "30m")] | None = None
+
+
+class CreateTopicsEntry(_Shape):
+    """Create missing topics with this shape."""
+
+    partitions: Annotated[int, Count(1, 10_000)] | None = None
+    replication_factor: Annotated[int, Count(1, 100)] | None = None
+
+
+class RegistryFile(_Shape):
+    """A registry: the transformers, and the routes that use them."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    kafka: KafkaEntry | None = None
+    delivery: Delivery | None = Field(default=None, description="What a lane promises; exactly-once by default.")
+    defaults: DefaultsEntry | None = None
+    transformers: dict[Name, TransformerEntry] = Field(min_length=1)
+    routes: dict[Name, RouteEntry] = Field(min_length=1)
+    create_topics: CreateTopicsEntry | None = Field(
+        default=None, description="Create missing topics; without it they are an error."
+    )
+    shutdown_timeout: Annotated[int, duration("1s", "1h")] | None = Field(
+        default=None, description="How long a drain may take; 30s by default."
+    )
+    retry_limit: Annotated[int, duration("1s", "24h")] | None = Field(
+        default=None, description="How long a transport error is retried before the process gives up; 2m by default."
+    )
