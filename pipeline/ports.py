@@ -50,7 +50,9 @@ class EventSource(Protocol):
         """Join the group. Raises TransportError when no broker answers."""
         ...
 
-    async def fetch(self, partitions: Collection[TopicPartition], events_max: int, timeout_s: float) -> Mapping[TopicPartition, Sequence[Event]]:
+    async def fetch(
+        self, partitions: Collection[TopicPartition], events_max: int, timeout_s: float
+    ) -> Mapping[TopicPartition, Sequence[Event]]:
         """Events of these partitions only, none of which was handed out before since the last seek.
 
         An empty collection keeps the membership alive and returns nothing (never everything).
@@ -67,7 +69,7 @@ class EventSource(Protocol):
         ...
 
     def high_watermark(self, partition: TopicPartition) -> int | None:
-        """The offset after the newest record, as of the last fetch."""
+        """The offset after the newest record, as of the last fetch; None before it, or when not assigned."""
         ...
 
     async def stop(self) -> None:
@@ -83,17 +85,21 @@ class Position:
     """The group's committed offset; None on a first start."""
     earliest: int
     """The oldest offset that still exists."""
+    latest: int
+    """The offset after the newest record."""
     start: int
     """Where a first start begins, by the route's `start`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Records bound for one topic. `partitions[i]` is where `events[i]` goes."""
+    """Records bound for one partition, in order."""
 
     topic: str
+    partition: int
     events: Sequence[Event]
-    partitions: Sequence[int]
+    timestamp: int | None = None
+    """Milliseconds for all of them; None keeps each event's own."""
 
 
 class EventSink(Protocol):
@@ -101,6 +107,10 @@ class EventSink(Protocol):
 
     async def open(self) -> None:
         """Fence whoever held this lane before; returns when their transaction is over."""
+        ...
+
+    async def partition_count(self, topic: str) -> int:
+        """How many partitions the topic has now. Raises TransportError when it does not exist."""
         ...
 
     async def write(self, outgoing: Iterable[Outgoing]) -> None:
@@ -128,10 +138,6 @@ class Transport(Protocol):
 
     def sink(self, route: str, partition: TopicPartition, source: EventSource) -> EventSink:
         """A fresh sink for this lane; in exactly-once mode with the lane's own transactional id."""
-        ...
-
-    def partition_count(self, topic: str) -> int:
-        """How many partitions the destination has, as last seen. Raises TransportError when the topic is unknown."""
         ...
 
     def control(self) -> ControlLog:

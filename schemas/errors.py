@@ -7,8 +7,11 @@ exception: it is a `schemas.outcome.Violation`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
+
+from schemas.event import TopicPartition
 
 
 class PenstockError(Exception):
@@ -64,9 +67,11 @@ class TransportError(PenstockError):
 
     code = "transport"
 
-    def __init__(self, message: str, *, retriable: bool = True) -> None:
+    def __init__(self, message: str, *, retriable: bool = True, topic: str | None = None) -> None:
         super().__init__(message)
         self.retriable = retriable
+        self.topic = topic
+        """The topic that the broker refused something for, when it is known."""
 
 
 class OffsetOutOfRangeError(TransportError):
@@ -74,8 +79,9 @@ class OffsetOutOfRangeError(TransportError):
 
     code = "out-of-range"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, partitions: Collection[TopicPartition] = ()) -> None:
         super().__init__(message, retriable=False)
+        self.partitions = frozenset(partitions)
 
 
 class FencedError(TransportError):
@@ -88,6 +94,14 @@ class OversizeError(PenstockError):
     """A record is larger than its destination takes; refused before anything was sent."""
 
     code = "oversize"
+
+    def __init__(self, topic: str, offset: int, size_bytes: int, size_bytes_max: int) -> None:
+        super().__init__(f"a record of {size_bytes} bytes does not fit {topic}, which takes {size_bytes_max}")
+        self.topic = topic
+        self.offset = offset
+        """Offset of the source event the record came of."""
+        self.size_bytes = size_bytes
+        self.size_bytes_max = size_bytes_max
 
 
 class DeadLetterError(PenstockError):

@@ -1,0 +1,198 @@
+"""The composition root: a checked registry becomes a running service. The one place that names concrete adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.assembly import make_breakers, make_chain
+from pipeline.clock import SystemClock
+from pipeline.control import Control
+from pipeline.ports import Clock, LaneId, LaneState, Observer, Transport
+from pipeline.quiet import QuietObserver
+from pipeline.route import RouteRunner
+from pipeline.workers import Workers
+from sandbox import Sandbox, Transformer
+from schemas.errors import PenstockError
+from schemas.specs import Registry, RouteSpec
+
+_log = logging.getLogger(__name__)
+_COMMITS_PER_S = 100
+"""All lanes of a process together: a commit costs the broker about as much however little it holds."""
+_REVOKE_SHARE = 0.6
+"""Of the rebalance timeout, for draining lanes that are revoked; the rest is for joining the group again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One lane, as `status` shows it."""
+
+    identity: LaneId
+    state: LaneState
+    reason: str
+
+
+class Pipeline:
+    """Runs a registry inside the caller's event loop.
+
+    >>> pipeline = Pipeline("transformers/registry.yaml")
+    >>> await pipeline.run()        # until `pipeline.stop()`; drains, commits, leaves the groups
+    """
+
+    def __init__(
+        self,
+        registry: Registry | str | Path,
+        *,
+        transport: Transport | None = None,
+        observer: Observer | None = None,
+        sandbox: Sandbox | None = None,
+        clock: Clock | None = None,
+        chance: random.Random | None = None,
+        worker_count: int | None = None,
+    ) -> None:
+        """Everything but the registry has a working default. Raises ConfigError when the registry has faults.
+
+        Without a `transport` the brokers are probed and topics checked when `run` starts. A `sandbox` that is passed in is
+        not closed.
+        """
+        self.registry = registry if isinstance(registry, Registry) else _load(Path(registry))
+        self._transport = transport
+        self._observer = observer or QuietObserver()
+        self._clock = clock or SystemClock()
+        self._chance = chance or random.Random()  # noqa: S311 - jitter, not secrecy
+        self._workers = Workers(worker_count)
+        self._own_sandbox = sandbox is None
+        self._sandbox = sandbox or Sandbox(workers=self._workers.count)
+        self._runners: list[RouteRunner] = []
+        self._stopping = asyncio.Event()
+        self._drain_until: float | None = None
+
+    async def run(self) -> None:
+        """Until `stop`. Raises ConfigError (nothing was started), or TransportError (nothing uncommitted was left behind)."""
+        try:
+            transformers = await self._load_transformers()
+            transport = self._transport or await _connect(self.registry)
+            control = Control(transport.control())
+            try:
+                await control.open()
+                await self._run_routes(transport, control, transformers)
+            finally:
+                await control.close()
+        except BaseExceptionGroup as group:
+            raise _cause(group) from group
+        finally:
+            self._workers.close()
+            if self._own_sandbox:
+                self._sandbox.close()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Drain: finish and commit what is in flight within `timeout_s` (the registry's `shutdown_timeout`), then leave."""
+        budget = self.registry.shutdown_timeout_s if timeout_s is None else timeout_s
+        self._drain_until = self._clock.monotonic() + budget
+        self._stopping.set()
+        for runner in self._runners:
+            runner.stop()
+
+    def status(self) -> list[LaneStatus]:
+        """Every lane this process holds now."""
+        lanes = (lane for runner in self._runners for lane in runner.lanes.values())
+        return [LaneStatus(lane.identity, lane.state, lane.reason) for lane in lanes]
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether every route has joined its group and been assigned (perhaps no) partitions."""
+        return bool(self._runners) and all(runner.joined for runner in self._runners)
+
+    def last_polls(self) -> Mapping[str, float]:
+        """When each route's loop last turned, on the pipeline's monotonic clock: what liveness is."""
+        return {runner.route.name: runner.last_poll for runner in self._runners}
+
+    async def _load_transformers(self) -> dict[str, Transformer]:
+        """Compile and try out every module that a route uses; off the loop, compiling takes a while."""
+        used = dict.fromkeys(name for route in self.registry.routes.values() for name in route.through)
+        specs = self.registry.transformers
+        return {name: await asyncio.to_thread(self._sandbox.load, specs[name]) for name in used}
+
+    async def _run_routes(
+        self, transport: Transport, control: Control, transformers: Mapping[str, Transformer]
+    ) -> None:
+        self._runners = [
+            self._make_runner(route, transport, control, transformers) for route in self.registry.routes.values()
+        ]
+        if self._stopping.is_set():
+            return
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(control.follow(self._released), name="follow the control topic")
+            routes = [
+                tasks.create_task(runner.run(self._drain_s), name=f"route {runner.route.name}")
+                for runner in self._runners
+            ]
+            await asyncio.wait(routes)
+            following.cancel()
+
+    def _make_runner(
+        self, route: RouteSpec, transport: Transport, control: Control, transformers: Mapping[str, Transformer]
+    ) -> RouteRunner:
+        return RouteRunner(
+            route,
+            transport,
+            self._clock,
+            self._observer,
+            control,
+            lambda: make_breakers(route, transformers, self._clock),
+            lambda breakers: make_chain(route, transformers, breakers, self._workers),
+            commit_interval_s=self._commit_interval_s,
+            drain_budget_s=self.registry.kafka.rebalance_timeout_ms * _REVOKE_SHARE / 1e3,
+            retry_limit_s=self.registry.retry_limit_s,
+            chance=self._chance,
+        )
+
+    def _commit_interval_s(self, route: RouteSpec) -> float:
+        lanes = sum(runner.running_lanes for runner in self._runners)
+        return max(route.batch.commit_interval_ms / 1e3, lanes / _COMMITS_PER_S)
+
+    def _drain_s(self) -> float:
+        assert self._drain_until is not None, "a route ended by itself"
+        return max(0.1, self._drain_until - self._clock.monotonic())
+
+    def _released(self, key: str) -> None:
+        for runner in self._runners:
+            runner.released(key)
+
+
+def _load(path: Path) -> Registry:
+    from pipeline.registry import load_registry
+
+    return load_registry(path)
+
+
+async def _connect(registry: Registry) -> Transport:
+    from pipeline.kafka.topics import ensure_topics
+
+    from pipeline.kafka.probe import probe
+    from pipeline.kafka.transport import KafkaTransport
+
+    await probe(registry.kafka)
+    report = await ensure_topics(registry)
+    for warning in report.warnings:
+        _log.warning("%s", warning)
+    return KafkaTransport(registry, report.message_bytes_max)
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What ended the service: an error of ours that says why, before anything that came in its wake."""
+    leaves = list(_leaves(group))
+    known = [leaf for leaf in leaves if isinstance(leaf, PenstockError)]
+    unknown = [leaf for leaf in leaves if not isinstance(leaf, PenstockError | asyncio.CancelledError)]
+    return (unknown or known or leaves)[0]
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

@@ -1,0 +1,119 @@
+"""What a lane has been handed and not yet taken up, cut into batches, and the bytes a route may hold at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from schemas.event import Event
+from schemas.specs import BatchPolicy
+
+_HEADER_BYTES = 48
+"""What one header is counted as: exact sizes would cost a pass over every header of every event."""
+_BATCHES_AHEAD = 4
+"""How many full batches wait for a lane before it is no longer asked for."""
+
+Chunk = tuple[list[Event], int]
+"""Events and their size in bytes."""
+
+
+def size_of(event: Event) -> int:
+    """Bytes an event is counted as: key, value, and a flat rate per header."""
+    return len(event.value or b"") + len(event.key or b"") + _HEADER_BYTES * len(event.headers)
+
+
+class Allowance:
+    """Bytes and events fetched and not yet committed, over all lanes of one route in this process."""
+
+    def __init__(self, size_bytes_max: int, changed: Callable[[int, int], None]) -> None:
+        self.size_bytes = 0
+        self.events = 0
+        self._size_bytes_max = size_bytes_max
+        self._changed = changed
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another fetch may be made; one fetch can overshoot by what it brings."""
+        return self.size_bytes < self._size_bytes_max
+
+    def take(self, events: int, size_bytes: int) -> None:
+        """Count events as held; negative numbers give them back."""
+        self.events += events
+        self.size_bytes += size_bytes
+        assert self.size_bytes >= 0, "more bytes given back than were taken"
+        self._changed(self.size_bytes, self.events)
+
+
+class Inbox:
+    """A bounded queue of events, taken in batches by count, bytes and linger. One taker."""
+
+    def __init__(self, policy: BatchPolicy) -> None:
+        self._policy = policy
+        self._chunks: deque[Chunk] = deque()
+        self._arrived = asyncio.Event()
+        self._closed = False
+        self._events = 0
+        self._size_bytes = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the lane should be asked for more."""
+        policy = self._policy
+        return (
+            self._events < _BATCHES_AHEAD * policy.events_max and self._size_bytes < _BATCHES_AHEAD * policy.bytes_max
+        )
+
+    def put(self, events: Sequence[Event]) -> int:
+        """Queue events; returns their size in bytes."""
+        total = 0
+        for chunk in _cut(events, self._policy):
+            self._chunks.append(chunk)
+            total += chunk[1]
+        self._events += len(events)
+        self._size_bytes += total
+        self._arrived.set()
+        return total
+
+    async def take(self) -> Chunk | None:
+        """The next batch, waiting for one; None once the inbox is closed."""
+        await self._arrived.wait()
+        if self._policy.linger_ms and not self._closed and self._events < self._policy.events_max:
+            await asyncio.sleep(self._policy.linger_ms / 1e3)
+        if self._closed:
+            return None
+        events, size_bytes = self._chunks.popleft()
+        while self._chunks and self._fits(events, size_bytes, self._chunks[0]):
+            more, more_bytes = self._chunks.popleft()
+            events.extend(more)
+            size_bytes += more_bytes
+        self._events -= len(events)
+        self._size_bytes -= size_bytes
+        if not self._chunks:
+            self._arrived.clear()
+        return events, size_bytes
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        self._closed = True
+        self._arrived.set()
+
+    def _fits(self, events: list[Event], size_bytes: int, chunk: Chunk) -> bool:
+        return (
+            len(events) + len(chunk[0]) <= self._policy.events_max and size_bytes + chunk[1] <= self._policy.bytes_max
+        )
+
+
+def _cut(events: Sequence[Event], policy: BatchPolicy) -> Iterator[Chunk]:
+    """Chunks within the policy's bounds; an event larger than a batch may be is a chunk of its own."""
+    chunk: list[Event] = []
+    chunk_bytes = 0
+    for event in events:
+        size = size_of(event)
+        if chunk and (len(chunk) == policy.events_max or chunk_bytes + size > policy.bytes_max):
+            yield chunk, chunk_bytes
+            chunk, chunk_bytes = [], 0
+        chunk.append(event)
+        chunk_bytes += size
+    if chunk:
+        yield chunk, chunk_bytes

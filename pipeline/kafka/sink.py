@@ -1,0 +1,193 @@
+"""A lane's producer over aiokafka: transactional for exactly-once, idempotent for at-least-once.
+
+One task owns a producer and awaits in sequence (concurrent `send_batch` calls reorder). Every produce future is awaited
+before a commit (one that is not drops a refused record silently). A producer that saw any error is never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as KafkaPartition
+
+from pipeline.kafka.errors import translate
+from pipeline.kafka.source import KafkaSource, within
+from pipeline.ports import Outgoing
+from schemas.errors import OversizeError, TransportError
+from schemas.event import TopicPartition
+
+RECORD_BYTES_MAX = 1_048_588
+"""The broker's default, for topics whose own limit is not known."""
+_BATCH_OVERHEAD_BYTES = 61 + 21
+"""Header of a record batch, and the most that one record adds besides key, value and headers (Kafka message format v2)."""
+_CLOSE_S = 5.0
+
+
+class KafkaSink:
+    """Implements `pipeline.ports.EventSink` for one lane; `transactional_id=None` is at-least-once."""
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        source: KafkaSource,
+        partition: TopicPartition,
+        group: str,
+        transactional_id: str | None,
+        sizes: Mapping[str, int],
+    ) -> None:
+        self._options = options
+        self._source = source
+        self._partition = partition
+        self._group = group
+        self._transactional_id = transactional_id
+        self._sizes = sizes
+        self._timeout_s = options["request_timeout_ms"] / 1e3
+        self._producer: AIOKafkaProducer | None = None
+        self._sent: list[tuple[str, asyncio.Future[Any]]] = []
+        self._in_transaction = False
+        self._epoch = source.epoch
+
+    async def open(self) -> None:
+        """See the port: InitProducerId fences whoever held the id, and waits until their transaction has ended."""
+        options = {
+            "linger_ms": 0,
+            **self._options,
+            "max_batch_size": min([self._options["max_batch_size"], *self._sizes.values()]),
+        }
+        if self._transactional_id is None:
+            options.pop("transaction_timeout_ms", None)
+        else:
+            options["transactional_id"] = self._transactional_id
+        self._producer = AIOKafkaProducer(**options)
+        await within(self._timeout_s, f"opening the producer of {self._partition}", self._producer.start())
+
+    async def partition_count(self, topic: str) -> int:
+        """See the port."""
+        return len(await within(self._timeout_s, f"looking up topic {topic}", self._live().partitions_for(topic)))
+
+    async def write(self, outgoing: Iterable[Outgoing]) -> None:
+        """See the port: everything is laid out first, so that a record which does not fit is refused before anything is sent."""
+        batches = [(out, batch) for out in outgoing for batch in self._lay_out(out)]
+        if not batches:
+            return
+        await self._begin()
+        producer = self._live()
+        for out, batch in batches:
+            future = await within(
+                self._timeout_s,
+                f"sending to {out.topic}",
+                producer.send_batch(batch, out.topic, partition=out.partition),
+            )
+            self._sent.append((out.topic, future))
+
+    async def commit(self, offset: int) -> None:
+        """See the port."""
+        if self._transactional_id is None:
+            await self._settle()
+            await self._source.commit(self._partition, offset, self._epoch)
+            return
+        await self._begin()
+        await self._settle()
+        producer, at = self._live(), {KafkaPartition(*self._partition): offset}
+        await within(
+            self._timeout_s,
+            f"adding the offset of {self._partition}",
+            producer.send_offsets_to_transaction(at, self._group),
+        )
+        await within(self._timeout_s, f"committing {self._partition}", producer.commit_transaction())
+        self._in_transaction = False
+
+    async def close(self) -> None:
+        """See the port."""
+        producer, self._producer = self._producer, None
+        for _, future in self._sent:
+            future.add_done_callback(_retrieve)
+        self._sent.clear()
+        if producer is None:
+            return
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_CLOSE_S):
+                if self._in_transaction:
+                    await producer.abort_transaction()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await producer.stop()
+        except Exception:
+            await _tear_down(producer)
+
+    async def _begin(self) -> None:
+        if self._transactional_id is not None and not self._in_transaction:
+            await within(
+                self._timeout_s, f"beginning a transaction for {self._partition}", self._live().begin_transaction()
+            )
+            self._in_transaction = True
+
+    async def _settle(self) -> None:
+        """Every record is acknowledged, or the first refusal is raised with the topic it was for."""
+        sent, self._sent = self._sent, []
+        for topic, future in sent:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await future
+            except TimeoutError as error:
+                raise TransportError(
+                    f"{topic} did not acknowledge within {self._timeout_s:g} s", topic=topic
+                ) from error
+            except Exception as error:
+                self._sent = sent
+                raise _about(topic, translate(error)) from error
+
+    def _lay_out(self, out: Outgoing) -> list[Any]:
+        """Record batches, each within the client's batch size; a larger record gets one of its own."""
+        producer = self._live()
+        size_max = self._sizes.get(out.topic, RECORD_BYTES_MAX) - _BATCH_OVERHEAD_BYTES
+        batches = [producer.create_batch()]
+        append = batches[0].append
+        for event in out.events:
+            stamp = event.timestamp if out.timestamp is None else out.timestamp
+            fields = {
+                "timestamp": stamp if stamp >= 0 else None,
+                "key": event.key,
+                "value": event.value,
+                "headers": list(event.headers),
+            }
+            placed = append(**fields)
+            if placed is None:  # full
+                batches.append(producer.create_batch())
+                append = batches[-1].append
+                placed = append(**fields)
+            if placed.size > size_max:
+                raise OversizeError(out.topic, event.offset, placed.size, size_max)
+        return batches
+
+    def _live(self) -> AIOKafkaProducer:
+        assert self._producer is not None, "the sink is not open"
+        return self._producer
+
+
+def _about(topic: str, error: Exception) -> Exception:
+    """The error with the topic it was for, so that the lane can tell a refused dead letter from a broker that is away."""
+    if isinstance(error, TransportError) and error.topic is None:
+        error.topic = topic
+    return error
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Mark the outcome of an abandoned produce as seen."""
+    if not future.cancelled():
+        future.exception()
+
+
+async def _tear_down(producer: AIOKafkaProducer) -> None:
+    """Let go of a producer whose broker no longer answers: `stop` flushes first and would wait for ever."""
+    sender = producer._sender.sender_task  # noqa: SLF001 - there is no public way to give up
+    if sender is not None:
+        sender.cancel()
+        await asyncio.wait([sender], timeout=1.0)
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(1.0):
+            await producer.client.close()

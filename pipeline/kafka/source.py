@@ -1,0 +1,154 @@
+"""The route's consumer over aiokafka. Raw bytes only (a raising deserializer would stick the consumer for ever), explicit
+commits only, read_committed, no silent reset: see the table of client traps in docs/client-limits.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.abc import ConsumerRebalanceListener
+
+from pipeline.kafka.errors import translate
+from pipeline.ports import AssignmentListener, Position
+from schemas.errors import FencedError, TransportError
+from schemas.event import Event, TopicPartition
+from schemas.specs import KafkaSpec, RouteSpec
+
+T = TypeVar("T")
+_NOBODY = KafkaPartition("penstock.no-such-topic", 0)
+"""Asking for a partition that is never assigned keeps the poll clock running and drains nothing (an empty ask means all)."""
+
+_FETCH_BYTES = 16 << 20
+"""Per broker and fetch; a quarter of it per partition. What a process prefetches is bounded by this, not by the lanes."""
+
+
+async def within(seconds: float, what: str, call: Awaitable[T]) -> T:
+    """`call` under a timeout, its failures as ours: aiokafka waits for ever on a broker that went away. Raises TransportError."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError as error:
+        raise TransportError(f"{what}: no answer within {seconds:g} s") from error
+    except Exception as error:
+        raise translate(error) from error
+
+
+class KafkaSource:
+    """Implements `pipeline.ports.EventSource`."""
+
+    def __init__(self, kafka: KafkaSpec, options: Mapping[str, Any], route: RouteSpec) -> None:
+        self.epoch = 0
+        """Counts assignments and revocations: an offset of one epoch must never be committed in another."""
+        self._kafka = kafka
+        self._options = options
+        self._route = route
+        self._timeout_s = kafka.request_timeout_ms / 1e3
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def start(self, listener: AssignmentListener) -> None:
+        """Join the group. Raises TransportError when no broker answers."""
+        kafka, route = self._kafka, self._route
+        self._consumer = AIOKafkaConsumer(
+            **{
+                "fetch_max_bytes": _FETCH_BYTES,
+                "max_partition_fetch_bytes": _FETCH_BYTES // 4,
+                "heartbeat_interval_ms": max(500, kafka.session_timeout_ms // 4),
+                **self._options,
+                "group_id": route.group,
+            }
+        )
+        relay = _Listener(self, listener)
+        if route.pattern is not None:
+            self._consumer.subscribe(pattern=f"^(?:{route.pattern})$", listener=relay)
+        else:
+            self._consumer.subscribe(topics=list(route.sources), listener=relay)
+        await within(self._timeout_s, f"joining group {route.group}", self._consumer.start())
+
+    async def fetch(
+        self, partitions: Collection[TopicPartition], events_max: int, timeout_s: float
+    ) -> Mapping[TopicPartition, Sequence[Event]]:
+        """See the port. Nothing is awaited between taking records from the client and returning them, so a cancelled fetch loses none."""
+        wanted = [KafkaPartition(p.topic, p.partition) for p in partitions] or [_NOBODY]
+        try:
+            fetched = await self._live().getmany(*wanted, timeout_ms=int(timeout_s * 1e3), max_records=events_max)
+        except Exception as error:
+            raise translate(error) from error
+        return {TopicPartition(*p): [_event(record) for record in records] for p, records in fetched.items()}
+
+    async def locate(self, partition: TopicPartition) -> Position:
+        """See the port. Only meaningful once the lane's sink is open: a commit in flight may still be hidden before that."""
+        return await within(
+            self._timeout_s, f"looking up where {partition} goes on", self._locate(KafkaPartition(*partition))
+        )
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """See the port. Raises FencedError when the partition was taken away meanwhile."""
+        try:
+            self._live().seek(KafkaPartition(*partition), offset)
+        except Exception as error:
+            raise FencedError(f"{partition} is no longer assigned: {error}") from error
+
+    def high_watermark(self, partition: TopicPartition) -> int | None:
+        """See the port."""
+        wanted = KafkaPartition(*partition)
+        consumer = self._live()
+        if wanted not in consumer.assignment():
+            return None
+        high: int | None = consumer.highwater(wanted)
+        return high
+
+    async def commit(self, partition: TopicPartition, offset: int, epoch: int) -> None:
+        """Commit outside of a transaction (at-least-once). Raises FencedError across a rebalance, TransportError else."""
+        if epoch != self.epoch:
+            raise FencedError(f"{partition} was reassigned before offset {offset} could be committed")
+        await within(
+            self._timeout_s, f"committing {partition}", self._live().commit({KafkaPartition(*partition): offset})
+        )
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        if self._consumer is None:
+            return
+        try:
+            async with asyncio.timeout(min(10.0, self._timeout_s)):
+                await self._consumer.stop()
+        except Exception as error:
+            raise translate(error) from error
+
+    async def _locate(self, partition: KafkaPartition) -> Position:
+        consumer = self._live()
+        committed: int | None = await consumer.committed(partition)
+        earliest: int = (await consumer.beginning_offsets([partition]))[partition]
+        latest: int = (await consumer.end_offsets([partition]))[partition]
+        start = {"earliest": earliest, "latest": latest}.get(self._route.start)
+        if start is None:
+            found = (await consumer.offsets_for_times({partition: int(self._route.start)}))[partition]
+            start = found.offset if found is not None else latest
+        return Position(committed=committed, earliest=earliest, latest=latest, start=start)
+
+    def _live(self) -> AIOKafkaConsumer:
+        assert self._consumer is not None, "the source was not started"
+        return self._consumer
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """aiokafka's callbacks, in our types; every call is a new epoch."""
+
+    def __init__(self, source: KafkaSource, listener: AssignmentListener) -> None:
+        self._source = source
+        self._listener = listener
+
+    async def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
+        await self._listener.revoked([TopicPartition(*p) for p in revoked])
+        self._source.epoch += 1
+
+    async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
+        self._source.epoch += 1
+        await self._listener.assigned([TopicPartition(*p) for p in assigned])
+
+
+def _event(record: ConsumerRecord[Any, Any]) -> Event:
+    return Event(record.offset, record.timestamp, record.key, record.value, record.headers)

@@ -1,0 +1,332 @@
+"""One passage of a lane: from opening its sink at a committed offset until it halts, drains or fails.
+
+Two loops in step: one transforms batches, the other writes them and commits by time or size. The order at the start is
+the one that loses nothing (fence, then read the committed offset, then seek), and whatever goes wrong ends the passage
+without a commit; the lane then starts a new one. A transaction opens only when transforms are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from pipeline.chain import Chain, Halt, Verdicts
+from pipeline.inbox import Allowance, Inbox
+from pipeline.plan import Destinations, condemn, oversize_violation, plan, truncated
+from pipeline.ports import (
+    BatchSpan,
+    Clock,
+    CommitFacts,
+    EventSink,
+    EventSource,
+    LaneId,
+    Observer,
+    Outgoing,
+    Position,
+    Tally,
+    Transport,
+)
+from schemas.errors import DeadLetterError, OffsetOutOfRangeError, OversizeError, TransportError
+from schemas.event import Batch, Event
+from schemas.specs import RouteSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all lanes of a route share in one process."""
+
+    route: RouteSpec
+    transport: Transport
+    source: EventSource
+    clock: Clock
+    observer: Observer
+    allowance: Allowance
+    commit_interval_s: Callable[[], float]
+    """Grows with the number of lanes in the process, so that commits stay at about a hundred a second."""
+    on_room: Callable[[], None]
+    """Called when a lane can take more events than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A transformed batch on its way to the writer."""
+
+    verdicts: Verdicts
+    size_bytes: int
+    span: BatchSpan
+
+
+class Passage:
+    """See the module. `run` once; `offer` events while `accepts`; `drain` to end it in good order."""
+
+    def __init__(
+        self,
+        lane: LaneId,
+        chain: Chain,
+        around: Surroundings,
+        on_start: Callable[[], None],
+        on_commit: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.next_offset = -1
+        """Where fetching goes on: after the last offered event, or the start."""
+        self.started = False
+        self.progressed = False
+        """Whether anything was committed, so that a failure now is a new failure."""
+        self._lane = lane
+        self._chain = chain
+        self._around = around
+        self._on_start = on_start
+        self._on_commit = on_commit
+        self._inbox = Inbox(around.route.batch)
+        self._sink: EventSink | None = None
+        self._handoff: asyncio.Queue[_Work | None] = asyncio.Queue(1)
+        self._held_bytes = 0
+        self._held_events = 0
+        self._pending = _Pending()
+        self._draining = False
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the lane should be asked for events now."""
+        return self.started and not self._draining and self._inbox.has_room
+
+    def offer(self, events: Sequence[Event]) -> None:
+        """Hand over consecutive events, the first at `next_offset` or after a gap that the log itself has."""
+        assert self.started and events[0].offset >= self.next_offset, "events out of step with the lane's position"
+        size = self._inbox.put(events)
+        self._hold(len(events), size)
+        self.next_offset = events[-1].offset + 1
+
+    def drain(self) -> None:
+        """Take up no further batch; what is transformed is written and committed."""
+        self._draining = True
+        self._inbox.close()
+
+    async def run(self) -> Halt | None:
+        """Until drained (None) or halted. Raises TransportError, ModuleFault, DeadLetterError; nothing uncommitted survives any of them."""
+        around = self._around
+        self._sink = around.transport.sink(self._lane.route, self._lane.source, around.source)
+        try:
+            await self._sink.open()
+            position = await around.source.locate(self._lane.source)
+            where = await self._destinations(self._sink)
+            self._begin_at(position)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._transform(), name=f"transform {self._lane}")
+                writer = tasks.create_task(self._write(where), name=f"write {self._lane}")
+            return writer.result()
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            self.started = False
+            self._release_all()
+            await self._sink.close()
+
+    def _begin_at(self, position: Position) -> None:
+        committed = position.committed
+        if committed is not None and not position.earliest <= committed <= position.latest:
+            raise OffsetOutOfRangeError(_missing(self._lane, committed, position), [self._lane.source])
+        self.next_offset = position.start if committed is None else committed
+        self._around.source.seek(self._lane.source, self.next_offset)
+        self.started = True
+        self._on_start()
+        self._around.on_room()
+
+    async def _destinations(self, sink: EventSink) -> Destinations:
+        route = self._around.route
+        counts = {
+            topic: await sink.partition_count(topic) for topic in sorted({*route.destinations, route.dead_letter})
+        }
+        return Destinations(source=await sink.partition_count(self._lane.source.topic), by_topic=counts)
+
+    async def _transform(self) -> None:
+        while (chunk := await self._inbox.take()) is not None:
+            self._around.on_room()
+            events, size_bytes = chunk
+            batch = Batch(self._lane.source, events)
+            span = self._around.observer.batch(self._lane, batch)
+            try:
+                verdicts = await self._chain.run(batch, span)
+            except BaseException as error:
+                span.end(error)
+                raise
+            await self._handoff.put(_Work(verdicts, size_bytes, span))
+            if verdicts.halt is not None:
+                return
+        await self._handoff.put(None)
+
+    async def _write(self, where: Destinations) -> Halt | None:
+        while True:
+            try:
+                async with asyncio.timeout(self._pending.seconds_left(self._around.clock.monotonic())):
+                    work = await self._handoff.get()
+            except TimeoutError:
+                await self._commit()
+                continue
+            if work is None:
+                await self._commit()
+                return None
+            await self._emit(work, where)
+            self._pending.add(
+                work.verdicts, work.size_bytes, self._around.clock.monotonic() + self._around.commit_interval_s()
+            )
+            if work.verdicts.halt is not None:
+                await self._commit()
+                return work.verdicts.halt
+            if self._pending.events >= self._around.route.batch.commit_events_max or self._pending.is_due(
+                self._around.clock.monotonic()
+            ):
+                await self._commit()
+
+    async def _emit(self, work: _Work, where: Destinations) -> None:
+        try:
+            await self._emit_fitting(work, where)
+        except BaseException as error:
+            work.span.end(error)
+            raise
+        work.span.end()
+
+    async def _emit_fitting(self, work: _Work, where: Destinations) -> None:
+        """Write the batch; an event whose output does not fit its topic is dead-lettered instead, before anything is sent."""
+        assert self._sink is not None
+        verdicts, source = work.verdicts, self._lane.source
+        while True:
+            planned = plan(
+                self._around.route, source, verdicts, where, work.span.headers(), self._around.clock.time_ms()
+            )
+            planned = self._pending.shortened(planned)
+            try:
+                await self._sink.write(planned)
+                break
+            except OversizeError as error:
+                verdicts = self._made_to_fit(verdicts, error)
+        self._pending.wrote(verdicts, sum(len(outgoing.events) for outgoing in planned))
+
+    def _made_to_fit(self, verdicts: Verdicts, error: OversizeError) -> Verdicts:
+        route = self._around.route
+        if error.topic != route.dead_letter:
+            last = self._chain.stages[-1]
+            violation = oversize_violation(last.spec.name, last.sha256, str(error))
+            return condemn(verdicts, error.offset, violation)
+        if not route.truncate_oversize or error.offset in self._pending.cut_to:
+            raise DeadLetterError(
+                f"the dead letter of {self._lane.source} offset {error.offset} cannot be written: {error}; "
+                f"raise max.message.bytes of {error.topic}, or set `oversize: truncate` on route {route.name}"
+            )
+        self._pending.cut_to[error.offset] = (error.topic, error.size_bytes_max)
+        return verdicts
+
+    async def _commit(self) -> None:
+        assert self._sink is not None
+        pending, around = self._pending, self._around
+        if pending.offset is None:
+            return
+        self._pending = _Pending()
+        started = around.clock.monotonic()
+        try:
+            await self._sink.commit(pending.offset)
+        except TransportError as error:
+            if not error.retriable and error.topic == around.route.dead_letter:
+                raise DeadLetterError(f"the dead letters of {self._lane.source} cannot be written: {error}") from error
+            raise
+        seconds = around.clock.monotonic() - started
+        self.progressed = True
+        self._hold(-pending.events, -pending.size_bytes)
+        high = around.source.high_watermark(self._lane.source)
+        lag = None if high is None else max(0, high - pending.offset)
+        around.observer.committed(
+            self._lane, CommitFacts(pending.tally(), pending.records_out, pending.offset, lag, seconds)
+        )
+        around.on_room()
+        await self._on_commit()
+
+    def _hold(self, events: int, size_bytes: int) -> None:
+        self._held_events += events
+        self._held_bytes += size_bytes
+        self._around.allowance.take(events, size_bytes)
+
+    def _release_all(self) -> None:
+        self._hold(-self._held_events, -self._held_bytes)
+
+
+class _Pending:
+    """What was written since the last commit."""
+
+    def __init__(self) -> None:
+        self.offset: int | None = None
+        self.events = 0
+        self.size_bytes = 0
+        self.records_out = 0
+        self.cut_to: dict[int, tuple[str, int]] = {}
+        """Dead letters to truncate: source offset to topic and its size limit."""
+        self._due: float | None = None
+        self._sources = Counter[str]()
+        self._violations = Counter[str]()
+
+    def add(self, verdicts: Verdicts, size_bytes: int, due: float) -> None:
+        """A batch was written; commit by `due` (the first batch's counts)."""
+        if self._due is None:
+            self._due = due
+        self.size_bytes += size_bytes
+        self.events += len(verdicts.batch.events)
+        if verdicts.decided:
+            self.offset = verdicts.batch.events[verdicts.decided - 1].offset + 1
+
+    def wrote(self, verdicts: Verdicts, records: int) -> None:
+        """Count outcomes; they become facts at the commit."""
+        self.records_out += records
+        dead = len(verdicts.violations)
+        passed = _passed_through(verdicts)
+        self._sources["dead_lettered"] += dead
+        self._sources["dropped"] += verdicts.dropped
+        self._sources["passed_through"] += passed
+        self._sources["emitted"] += verdicts.decided - dead - verdicts.dropped - passed
+        self._violations.update(violation.kind.value for _, violation in (*verdicts.violations, *verdicts.tolerated))
+
+    def shortened(self, planned: list[Outgoing]) -> list[Outgoing]:
+        """The plan with those dead letters cut that are known not to fit."""
+        if not self.cut_to:
+            return planned
+        return [
+            Outgoing(o.topic, o.partition, [self._cut(o.topic, event) for event in o.events], o.timestamp)
+            for o in planned
+        ]
+
+    def _cut(self, topic: str, event: Event) -> Event:
+        found = self.cut_to.get(event.offset)
+        return truncated(event, found[1]) if found and found[0] == topic else event
+
+    def is_due(self, now: float) -> bool:
+        return self._due is not None and now >= self._due
+
+    def seconds_left(self, now: float) -> float | None:
+        """Until the commit is due; None when nothing waits for one."""
+        return None if self._due is None else max(0.0, self._due - now)
+
+    def tally(self) -> Tally:
+        return Tally(**self._sources, by_violation=dict(self._violations))
+
+
+def _passed_through(verdicts: Verdicts) -> int:
+    """Source events that went on unchanged past a violation and were emitted."""
+    if not verdicts.tolerated:
+        return 0
+    return len({index for index, _ in verdicts.tolerated} & set(verdicts.origin))
+
+
+def _missing(lane: LaneId, committed: int, position: Position) -> str:
+    if committed < position.earliest:
+        gap = f"offsets {committed} to {position.earliest - 1} ({position.earliest - committed} at most) are gone from the broker"
+    else:
+        gap = (
+            f"the log ends at {position.latest}, before the committed offset: the topic was made anew or lost its tail"
+        )
+    return f"{lane.source} goes on at offset {committed}, but {gap}; decide where to continue, reset group {lane.group}, then `penstock resume`"
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error that ended the passage: its two loops cancel each other, so there is rarely another."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,103 @@
+"""What to write for a batch: pure functions from verdicts to records with a destination. The lane does the I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from pipeline.chain import Verdicts
+from pipeline.placement import place
+from pipeline.ports import Outgoing
+from schemas.dead_letter import HEADROOM_BYTES, PREFIX, dead_letter
+from schemas.event import Event, Headers, TopicPartition
+from schemas.outcome import Violation, ViolationKind
+from schemas.specs import RouteSpec
+
+TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
+
+
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """How many partitions each topic has: what placement needs to know. Taken when a lane starts."""
+
+    source: int
+    by_topic: Mapping[str, int]
+
+
+def plan(
+    route: RouteSpec, source: TopicPartition, verdicts: Verdicts, where: Destinations, trace: Headers, now_ms: int
+) -> list[Outgoing]:
+    """The records of a batch by destination partition, each list in source order; dead letters among them."""
+    groups: dict[TopicPartition, list[Event]] = {}
+    events, default, counts = verdicts.batch.events, route.to, where.by_topic
+    own = TopicPartition(default, source.partition)
+    same = where.source == counts[default]
+    dressed = bool(trace or route.drop_headers or route.add_headers)
+    for event, index in zip(verdicts.emitted, verdicts.origin, strict=True):
+        origin_key = events[index].key
+        if same and event.to is None and event.key == origin_key:
+            at = own
+        else:
+            at = _place(event, origin_key, source, where, default)
+        groups.setdefault(at, []).append(_dress(event, route, trace) if dressed else event)
+    for index, violation in verdicts.violations:
+        letter = dead_letter(events[index], source, violation)
+        groups.setdefault(_place(letter, letter.key, source, where, route.dead_letter), []).append(letter)
+    stamp = None if route.preserve_timestamps else now_ms
+    return [Outgoing(at.topic, at.partition, group, stamp) for at, group in groups.items()]
+
+
+def _place(
+    event: Event, origin_key: bytes | None, source: TopicPartition, where: Destinations, default: str
+) -> TopicPartition:
+    topic = event.to or default
+    count = where.by_topic[topic]
+    return TopicPartition(
+        topic,
+        place(
+            event.key, source_key=origin_key, source_partition=source.partition, source_count=where.source, count=count
+        ),
+    )
+
+
+def _dress(event: Event, route: RouteSpec, trace: Headers) -> Event:
+    """The event with the route's header rules applied: dropped, added, and the trace context replaced (whatever its letter case)."""
+    kept = tuple(
+        h for h in event.headers if h[0] not in route.drop_headers and not (trace and h[0].lower() in TRACE_HEADERS)
+    )
+    return msgspec.structs.replace(event, headers=(*kept, *route.add_headers, *trace))
+
+
+def condemn(verdicts: Verdicts, offset: int, violation: Violation) -> Verdicts:
+    """The same verdicts, but the source event at `offset` is dead-lettered instead of emitted."""
+    index = next(i for i, event in enumerate(verdicts.batch.events) if event.offset == offset)
+    keep = [position for position, origin in enumerate(verdicts.origin) if origin != index]
+    return Verdicts(
+        batch=verdicts.batch,
+        decided=verdicts.decided,
+        emitted=[verdicts.emitted[position] for position in keep],
+        origin=[verdicts.origin[position] for position in keep],
+        violations=sorted([*verdicts.violations, (index, violation)], key=lambda entry: entry[0]),
+        tolerated=verdicts.tolerated,
+        dropped=verdicts.dropped,
+        halt=verdicts.halt,
+        reports=verdicts.reports,
+    )
+
+
+def oversize_violation(transformer: str, sha256: str, message: str) -> Violation:
+    """For an event whose output passed the transformer's limits but does not fit the destination topic."""
+    return Violation(
+        kind=ViolationKind.OUTPUT_TOO_LARGE, message=message, transformer=transformer, module_sha256=sha256
+    )
+
+
+def truncated(letter: Event, size_bytes_max: int) -> Event:
+    """A dead letter cut to fit its topic: the value first, then the original headers; it says so in `penstock.truncated`."""
+    value = letter.value or b""
+    note = (PREFIX + "truncated", f"value was {len(value)} bytes, headers {len(letter.headers)}".encode())
+    ours = tuple(h for h in letter.headers if h[0].startswith(PREFIX))
+    room = size_bytes_max - len(letter.key or b"") - HEADROOM_BYTES
+    return msgspec.structs.replace(letter, value=value[: max(0, room)], headers=(*ours, note))
