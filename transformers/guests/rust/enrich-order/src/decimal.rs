@@ -1,0 +1,220 @@
+//! Exact decimal numbers, read from and written to text; nothing goes through a double.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Visitor};
+
+/// `units × 10^-scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    units: i128,
+    scale: u32,
+}
+
+/// Why a text is no [`Decimal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// It is not a decimal number.
+    Invalid,
+    /// It is one, with more digits than 128 bits hold.
+    TooLarge,
+}
+
+/// Digits behind the point that are still exact: every power of ten up to it fits.
+const SCALE_MAX: i64 = 38;
+
+impl Decimal {
+    /// Reads `-12.50`, `12`, `1.25e3`. Keeps trailing zeros: they are the column's scale.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent_of(exponent)?),
+            None => (text, 0),
+        };
+        let (is_negative, digits) = match mantissa.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, mantissa),
+        };
+        let (whole, fraction) = match digits.split_once('.') {
+            Some((_, "")) => return Err(ParseError::Invalid),
+            Some(parts) => parts,
+            None => (digits, ""),
+        };
+        if whole.is_empty() {
+            return Err(ParseError::Invalid);
+        }
+        let units = add_digits(add_digits(0, whole)?, fraction)?;
+        let scale = fraction.len() as i64 - exponent;
+        Self::scaled(if is_negative { -units } else { units }, scale)
+    }
+
+    fn scaled(units: i128, scale: i64) -> Result<Self, ParseError> {
+        if units == 0 {
+            return Ok(Decimal { units, scale: scale.clamp(0, SCALE_MAX) as u32 });
+        }
+        if scale > SCALE_MAX {
+            return Err(ParseError::TooLarge);
+        }
+        if scale >= 0 {
+            return Ok(Decimal { units, scale: scale as u32 });
+        }
+        let units = times_power(units, scale.unsigned_abs()).ok_or(ParseError::TooLarge)?;
+        Ok(Decimal { units, scale: 0 })
+    }
+
+    /// The exact product; `None` when it has more digits than 128 bits hold.
+    pub fn times(self, other: Self) -> Option<Self> {
+        let units = self.units.checked_mul(other.units)?;
+        Some(Decimal { units, scale: self.scale + other.scale })
+    }
+
+    /// Hundredths, halves rounded away from zero; `None` when they do not fit 64 bits.
+    pub fn hundredths(self) -> Option<i64> {
+        if self.scale <= 2 {
+            return times_power(self.units, u64::from(2 - self.scale))?.try_into().ok();
+        }
+        let divisor = 10_i128.checked_pow(self.scale - 2)?;
+        let (whole, rest) = (self.units / divisor, (self.units % divisor).abs());
+        let is_half_or_more = rest >= divisor - rest;
+        (whole + if is_half_or_more { self.units.signum() } else { 0 }).try_into().ok()
+    }
+}
+
+fn exponent_of(text: &str) -> Result<i64, ParseError> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ParseError::Invalid);
+    }
+    text.parse::<i32>().map(i64::from).map_err(|_| ParseError::TooLarge)
+}
+
+fn add_digits(units: i128, digits: &str) -> Result<i128, ParseError> {
+    digits.bytes().try_fold(units, |units, byte| {
+        if !byte.is_ascii_digit() {
+            return Err(ParseError::Invalid);
+        }
+        let shifted = units.checked_mul(10).ok_or(ParseError::TooLarge)?;
+        shifted.checked_add(i128::from(byte - b'0')).ok_or(ParseError::TooLarge)
+    })
+}
+
+fn times_power(units: i128, power: u64) -> Option<i128> {
+    units.checked_mul(10_i128.checked_pow(u32::try_from(power).ok()?)?)
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        let scale = self.scale.max(other.scale);
+        let left = times_power(self.units, u64::from(scale - self.scale));
+        let right = times_power(other.units, u64::from(scale - other.scale));
+        Some(match (left, right) {
+            (Some(left), Some(right)) => left.cmp(&right),
+            // Only the side with the smaller scale grows, and it outgrew 128 bits: its sign decides.
+            (None, _) => self.units.cmp(&0),
+            (_, None) => 0.cmp(&other.units),
+        })
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let sign = if self.units < 0 { "-" } else { "" };
+        let scale = self.scale as usize;
+        if scale == 0 {
+            return write!(formatter, "{}", self.units);
+        }
+        let digits = format!("{:0>width$}", self.units.unsigned_abs(), width = scale + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - scale);
+        write!(formatter, "{sign}{whole}.{fraction}")
+    }
+}
+
+impl<'de> Deserialize<'de> for Decimal {
+    /// From a number or from a string; a string keeps every digit.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DecimalVisitor)
+    }
+}
+
+struct DecimalVisitor;
+
+impl Visitor<'_> for DecimalVisitor {
+    type Value = Decimal;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a decimal number, best as a string: \"10000.00\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Decimal, E> {
+        Decimal::parse(text).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Decimal, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Decimal, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Decimal, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap()
+    }
+
+    #[test]
+    fn text_goes_in_and_out() {
+        for text in ["0", "-7", "12.50", "0.05", "-0.001", "170141183460469231731687303715884105727"] {
+            assert_eq!(decimal(text).to_string(), text);
+        }
+        assert_eq!(decimal("1.25e3").to_string(), "1250");
+        assert_eq!(decimal("125E-4").to_string(), "0.0125");
+        assert_eq!(decimal("-0.0").to_string(), "0.0");
+    }
+
+    #[test]
+    fn what_is_no_decimal() {
+        for text in ["", "-", ".5", "5.", "+5", "1e", "1e+", "0x1", "1_0", "NaN", " 1", "1,5", "1.2.3", "--1", "1e5e5"] {
+            assert_eq!(Decimal::parse(text), Err(ParseError::Invalid), "{text}");
+        }
+        for text in ["1e39", "1e-39", "170141183460469231731687303715884105728", "1e99999999999"] {
+            assert_eq!(Decimal::parse(text), Err(ParseError::TooLarge), "{text}");
+        }
+        assert_eq!(decimal("0e99").to_string(), "0");
+    }
+
+    #[test]
+    fn halves_round_away_from_zero() {
+        for (text, cents) in
+            [("1.005", 101), ("-1.005", -101), ("1.0049999999", 100), ("0.015", 2), ("3", 300), ("2.5", 250), ("1e-38", 0)]
+        {
+            assert_eq!(decimal(text).hundredths(), Some(cents), "{text}");
+        }
+        assert_eq!(decimal("92233720368547758.07").hundredths(), Some(i64::MAX));
+        assert_eq!(decimal("92233720368547758.08").hundredths(), None);
+    }
+
+    #[test]
+    fn products_are_exact() {
+        assert_eq!(decimal("0.1").times(decimal("3")).unwrap().to_string(), "0.3");
+        assert_eq!(decimal("-19.90").times(decimal("2.5")).unwrap().to_string(), "-49.750");
+        assert_eq!(decimal("1e20").times(decimal("1e20")), None);
+    }
+
+    #[test]
+    fn order_is_by_value() {
+        assert!(decimal("10.00") <= decimal("10") && decimal("10") <= decimal("10.00"));
+        assert!(decimal("-1") < decimal("0.5"));
+        assert!(decimal("1e38") > decimal("0.00000000000000000001"));
+        assert!(decimal("-1e38") < decimal("0.00000000000000000001"));
+        assert!(decimal("0.00000000000000000001") < decimal("1e38"));
+    }
+}
