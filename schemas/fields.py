@@ -16,6 +16,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from schemas.limits import format_bytes
+from schemas.topics import pattern_problem
 from schemas.units import (
     DURATION_PATTERN,
     RATE_PATTERN,
@@ -150,6 +151,18 @@ def _topic(value: object) -> str:
     return value
 
 
+def _source(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        return _topic(value)
+    remedy = "write it between slashes, over the topics' whole names: /shop\\.public\\..*/"
+    if len(value) < 3 or not value.endswith("/"):
+        refuse("{shown} is not a /regular expression/", remedy)
+    problem = pattern_problem(value[1:-1])
+    if problem is not None:
+        refuse(f"{{shown}} {problem}", remedy)
+    return value
+
+
 def _name(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(NAME_PATTERN, value, re.ASCII):
         refuse("{shown} is not a name", "1 to 63 of: a-z, 0-9, hyphen, underscore; it begins with a letter or digit")
@@ -194,6 +207,9 @@ Start = Annotated[
 """`earliest`, `latest`, or milliseconds since the epoch in decimal digits."""
 
 Topic = Annotated[str, BeforeValidator(_topic), _text_schema(TOPIC_PATTERN)]
+Source = Annotated[str, BeforeValidator(_source), _text_schema(f"{TOPIC_PATTERN}|/.+/")]
+"""A topic, or a `/regular expression/` with its slashes."""
+
 Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
 Group = Annotated[str, BeforeValidator(_group), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200})]
 Sha256 = Annotated[str, BeforeValidator(_sha256), _text_schema("[0-9a-fA-F]{64}")]

@@ -12,12 +12,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from schemas.capabilities import Capability
 from schemas.fields import (
+    TOPIC_PATTERN,
     Count,
     Flag,
     Group,
     Name,
     RateText,
     Sha256,
+    Source,
     Start,
     Text,
     Topic,
@@ -61,7 +63,7 @@ def _encoding(value: object) -> object:
 
 
 _TEXT = {"type": "string"}
-_TOPIC_OR_PATTERN = {"type": "string", "pattern": or_variable("[a-zA-Z0-9._-]{1,249}|/.+/")}
+_SOURCE = {"type": "string", "pattern": or_variable(f"{TOPIC_PATTERN}|/.+/")}
 
 Profile = Annotated[str, BeforeValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})]
 Encoding = Annotated[str, BeforeValidator(_encoding), WithJsonSchema({"type": "string", "enum": ["raw"]})]
@@ -71,10 +73,10 @@ Texts = Annotated[
     WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}),
 ]
 Sources = Annotated[
-    tuple[Text, ...],
+    tuple[Source, ...],
     BeforeValidator(_listed),
     Field(min_length=1),
-    WithJsonSchema({"anyOf": [_TOPIC_OR_PATTERN, {"type": "array", "items": _TOPIC_OR_PATTERN, "minItems": 1}]}),
+    WithJsonSchema({"anyOf": [_SOURCE, {"type": "array", "items": _SOURCE, "minItems": 1}]}),
 ]
 Chain = Annotated[
     tuple[Text, ...],

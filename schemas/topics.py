@@ -23,7 +23,7 @@ def pattern_problem(pattern: str) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            re.compile(pattern)
+            re.compile(f"^(?:{pattern})$")
     except re.error as error:
         return f"is not a regular expression: {error.msg}"
     except (RecursionError, OverflowError):

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipeline.registry.cluster import cluster_faults
-from pipeline.registry.document import Document, Steps, read_document
+from pipeline.registry.document import Document, Steps
 from pipeline.registry.environ import substitute
 from pipeline.registry.files import file_faults
+from pipeline.registry.reading import read_document
 from pipeline.registry.relations import relation_faults
 from pipeline.registry.resolve import resolve
 from pipeline.registry.shape import check_shape

@@ -11,24 +11,19 @@ from itertools import combinations
 from pipeline.registry.document import Document, Steps
 from schemas.errors import Fault
 from schemas.specs import Registry, RouteSpec
-from schemas.topics import matches, pattern_problem
+from schemas.topics import matches
 
 _TOPIC_CHARACTERS_MAX = 249
 
 
 def topology_faults(document: Document, registry: Registry) -> Iterator[Fault]:
     """Every broken rule of topics, patterns and groups."""
-    broken = set()
-    for route in registry.routes.values():
-        source_faults = list(_sources(document, route))
-        if source_faults:
-            broken.add(route.name)
-        yield from source_faults
-    sound = [route for route in registry.routes.values() if route.name not in broken]
-    for route in sound:
+    routes = registry.routes.values()
+    for route in routes:
+        yield from _sources(document, route)
         yield from _loops(document, route, registry.kafka.control_topic)
         yield from _dead_letter(document, route)
-    for first, second in combinations(sound, 2):
+    for first, second in combinations(routes, 2):
         yield from _shared_group(document, first, second)
 
 
@@ -38,43 +33,12 @@ def reads(route: RouteSpec, topic: str) -> bool:
 
 
 def _sources(document: Document, route: RouteSpec) -> Iterator[Fault]:
-    steps: Steps = ("routes", route.name, "from")
-    if route.pattern is not None:
-        problem = pattern_problem(route.pattern)
-        if problem is not None:
-            yield document.fault(
-                steps,
-                f"{{shown}} {problem}",
-                "write /shop\\.public\\..*/ between slashes; it must match a topic's whole name",
-            )
-        return
-    for index, topic in enumerate(route.sources):
-        problem, remedy = _source_problem(topic, len(route.sources))
-        if not problem and topic in route.sources[:index]:
-            problem, remedy = "{shown} is named twice", "keep one of them"
-        if problem:
-            yield document.fault((*steps, index), problem, remedy)
-
-
-def _source_problem(topic: str, count: int) -> tuple[str, str]:
-    if topic.startswith("/"):
-        alone = (
-            "put it between slashes"
-            if count == 1
-            else "a /regular expression/ stands alone; fold the others into it: /a|b/"
-        )
-        return "{shown} cannot stand here", alone
-    if not _is_topic(topic):
-        return (
-            "{shown} is not a topic name Kafka takes",
-            "1 to 249 of: letters a-z A-Z, digits, dot, underscore, hyphen; or a /regex/",
-        )
-    return "", ""
-
-
-def _is_topic(name: str) -> bool:
-    allowed = name.isascii() and all(character.isalnum() or character in "._-" for character in name)
-    return allowed and 0 < len(name) <= _TOPIC_CHARACTERS_MAX and name not in {".", ".."}
+    for index, source in enumerate(route.sources):
+        steps: Steps = ("routes", route.name, "from", index)
+        if source.startswith("/"):
+            yield document.fault(steps, "a /regular expression/ stands alone", "fold the other topics into it: /a|b/")
+        elif source in route.sources[:index]:
+            yield document.fault(steps, "{shown} is named twice", "keep one of them")
 
 
 def _loops(document: Document, route: RouteSpec, control_topic: str) -> Iterator[Fault]:
