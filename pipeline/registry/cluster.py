@@ -41,6 +41,7 @@ _GUARANTEE = {
     "enable_idempotence": "idempotence is what keeps retries from duplicating",
     "transactional_id": "each lane has its own, made of topic, partition and group",
     "group_instance_id": "two members with one id rejoin for ever, without an error",
+    "partition_assignment_strategy": "partitions move lane by lane, as the pipeline expects it",
     "partitioner": "records keep their partition, or go by murmur2 of the key",
     "check_crcs": "a damaged record must not pass",
     "loop": "the pipeline runs in its own event loop",

@@ -1,0 +1,167 @@
+"""`penstock check` and `penstock registry schema`: what the registry file says, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json as jsonlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.kafka.client import kafka_faults
+from pipeline.registry import Located, load_located, load_transformers, registry_schema
+from sandbox import Sandbox
+from schemas.errors import ConfigError, Fault
+from schemas.specs import Registry, RouteSpec, TransformerSpec
+
+_EXIT_FAULTS = 2
+
+registry_app = typer.Typer(name="registry", help="About the registry file.", no_args_is_help=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What `check` found: a registry when it could be read, and every fault."""
+
+    registry: Registry | None
+    faults: tuple[Fault, ...]
+
+
+def check(
+    registry: Annotated[Path, typer.Argument(help="The registry file.", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Check a registry exactly as `run` loads it, and print every fault at once.
+
+    Loads and configures every module in the sandbox; asks no broker. Exit code 2 when there are faults.
+
+    Example: penstock check transformers/registry.yaml
+    """
+    findings = find(registry)
+    if json:
+        typer.echo(jsonlib.dumps(as_json(findings), indent=2, ensure_ascii=False))
+    else:
+        _print(findings, registry, Console(soft_wrap=True, highlight=False))
+    if findings.faults:
+        raise typer.Exit(_EXIT_FAULTS)
+
+
+@registry_app.command()
+def schema() -> None:
+    """Print the JSON Schema of the registry file, for editors.
+
+    Example: penstock registry schema > registry.schema.json
+    """
+    typer.echo(jsonlib.dumps(registry_schema(), indent=2))
+
+
+def find(path: Path) -> Findings:
+    """Load the registry and all of its modules. Never raises for what is wrong with them."""
+    try:
+        located = load_located(path)
+    except ConfigError as error:
+        return Findings(None, error.faults)
+    faults = [*_client_faults(located)]
+    with closing(Sandbox()) as sandbox:
+        try:
+            load_transformers(located, sandbox)
+        except ConfigError as error:
+            faults += error.faults
+    return Findings(located.registry, tuple(sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))))
+
+
+def _client_faults(located: Located) -> Iterator[Fault]:
+    """What the Kafka client itself would refuse, at its place in the file."""
+    for fault in kafka_faults(located.registry.kafka):
+        section, _, rest = fault.path.partition(".")
+        group, _, key = rest.partition(".")
+        steps = tuple(part for part in (section, group, key.removesuffix("_file")) if part)
+        placed = located.fault(*steps, problem=fault.problem, remedy=fault.remedy)
+        yield replace(fault, file=placed.file, line=placed.line, column=placed.column, path=placed.path)
+
+
+def as_json(findings: Findings) -> dict[str, Any]:
+    """The report as plain data. Shows no secrets: configs, passwords and client options are left out."""
+    registry = findings.registry
+    return {
+        "ok": not findings.faults,
+        "faults": [asdict(fault) for fault in findings.faults],
+        "routes": [_route(route) for route in registry.routes.values()] if registry else [],
+        "transformers": [_transformer(spec) for spec in registry.transformers.values()] if registry else [],
+    }
+
+
+def _route(route: RouteSpec) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "from": f"/{route.pattern}/" if route.pattern is not None else list(route.sources),
+        "through": list(route.through),
+        "to": route.to,
+        "also_to": list(route.also_to),
+        "dead_letter": route.dead_letter,
+        "group": route.group,
+        "start": route.start,
+        "batch": asdict(route.batch),
+    }
+
+
+def _transformer(spec: TransformerSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "module": str(spec.module),
+        "sha256": _sha256(spec.module),
+        "pinned": spec.sha256 is not None,
+        "limits": asdict(spec.limits),
+        "instance": spec.instance.value,
+        "tier": spec.engine.tier.value,
+        "function": spec.function,
+        "capabilities": sorted(spec.capabilities),
+        "on_violation": spec.on_violation.value,
+        "quarantine": asdict(spec.quarantine),
+    }
+
+
+def _sha256(module: Path) -> str | None:
+    try:
+        with module.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _print(findings: Findings, path: Path, console: Console) -> None:
+    for fault in findings.faults:
+        place = ":".join(str(part) for part in (fault.file, fault.line, fault.column) if part)
+        console.print(f"[bold]{escape(place)}[/]  [cyan]{escape(fault.path)}[/]")
+        console.print(f"  [red]{escape(fault.problem)}[/]")
+        if fault.remedy:
+            console.print(f"  [dim]→[/] {escape(fault.remedy)}")
+    count = len(findings.faults)
+    if count:
+        console.print(f"\n[bold red]{count} fault{'s' if count > 1 else ''}[/] in {escape(str(path))}")
+    elif findings.registry is not None:
+        _print_tables(findings.registry, console)
+        console.print(f"[bold green]ok[/] {escape(str(path))}")
+
+
+def _print_tables(registry: Registry, console: Console) -> None:
+    transformers = Table("transformer", "sha256", "limits", "instance", "tier", "may use", "on violation")
+    for spec in registry.transformers.values():
+        digest = (_sha256(spec.module) or "")[:12] + (" pinned" if spec.sha256 else "")
+        granted = ", ".join(sorted(spec.capabilities)) or "–"
+        transformers.add_row(
+            spec.name, digest, spec.limits.describe(), spec.instance, spec.engine.tier, granted, spec.on_violation
+        )
+    routes = Table("route", "from", "through", "to", "dead letters", "group")
+    for route in registry.routes.values():
+        sources = f"/{route.pattern}/" if route.pattern is not None else ", ".join(route.sources)
+        to = ", ".join((route.to, *route.also_to))
+        routes.add_row(route.name, escape(sources), " → ".join(route.through), to, route.dead_letter, route.group)
+    console.print(transformers, routes)
