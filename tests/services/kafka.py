@@ -52,17 +52,20 @@ class KafkaBroker:
         folder: Path,
         *,
         listeners: Sequence[str] = (),
+        advertised: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
         format_args: Sequence[str] = (),
         heap: str = "512m",
     ) -> None:
         """`listeners` names security protocols (SSL, SASL_SSL, ...) to listen on besides PLAINTEXT.
 
+        `advertised` replaces the `localhost:port` that a listener tells its clients.
         `properties` go into server.properties last, so they win. `format_args` are for the storage tool, without spaces
         inside one (`--add-scram`, `SCRAM-SHA-512=[name=shop,password=secret]`).
         """
         self.folder = folder
         self._names = ("PLAINTEXT", *listeners)
+        self._advertised = dict(advertised or {})
         self._properties = dict(properties or {})
         self._format_args = tuple(format_args)
         self._heap = heap
@@ -127,7 +130,7 @@ class KafkaBroker:
 
     def _all_properties(self) -> dict[str, str]:
         bound = [f"{name}://127.0.0.1:{self._ports[name]}" for name in self._names]
-        advertised = [f"{name}://{self.address(name)}" for name in self._names]
+        advertised = [f"{name}://{self._advertised.get(name, self.address(name))}" for name in self._names]
         return {
             "listeners": ",".join((*bound, f"CONTROLLER://127.0.0.1:{self._ports['CONTROLLER']}")),
             "advertised.listeners": ",".join(advertised),
