@@ -12,12 +12,12 @@ from pathlib import Path
 from pipeline.assembly import make_breakers, make_chain
 from pipeline.clock import SystemClock
 from pipeline.control import Control
+from pipeline.observe.null import NullObserver
 from pipeline.ports import Clock, LaneId, LaneState, Observer, Transport
-from pipeline.quiet import QuietObserver
 from pipeline.route import RouteRunner
 from pipeline.workers import Workers
 from sandbox import Sandbox, Transformer
-from schemas.errors import PenstockError
+from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError
 from schemas.specs import Registry, RouteSpec
 
 _log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Pipeline:
         transport: Transport | None = None,
         observer: Observer | None = None,
         sandbox: Sandbox | None = None,
+        transformers: Mapping[str, Transformer] | None = None,
         clock: Clock | None = None,
         chance: random.Random | None = None,
         worker_count: int | None = None,
@@ -57,16 +58,17 @@ class Pipeline:
         """Everything but the registry has a working default. Raises ConfigError when the registry has faults.
 
         Without a `transport` the brokers are probed and topics checked when `run` starts. A `sandbox` that is passed in is
-        not closed.
+        not closed; `transformers` are those it has loaded already.
         """
         self.registry = registry if isinstance(registry, Registry) else _load(Path(registry))
         self._transport = transport
-        self._observer = observer or QuietObserver()
+        self._observer = observer or NullObserver()
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()  # noqa: S311 - jitter, not secrecy
         self._workers = Workers(worker_count)
         self._own_sandbox = sandbox is None
         self._sandbox = sandbox or Sandbox(workers=self._workers.count)
+        self._transformers = transformers or {}
         self._runners: list[RouteRunner] = []
         self._stopping = asyncio.Event()
         self._drain_until: float | None = None
@@ -114,8 +116,11 @@ class Pipeline:
     async def _load_transformers(self) -> dict[str, Transformer]:
         """Compile and try out every module that a route uses; off the loop, compiling takes a while."""
         used = dict.fromkeys(name for route in self.registry.routes.values() for name in route.through)
-        specs = self.registry.transformers
-        return {name: await asyncio.to_thread(self._sandbox.load, specs[name]) for name in used}
+        specs, loaded = self.registry.transformers, self._transformers
+        try:
+            return {name: loaded.get(name) or await asyncio.to_thread(self._sandbox.load, specs[name]) for name in used}
+        except ModuleFault as fault:
+            raise ConfigError(Fault(fault.problem, fault.remedy, path=f"transformers.{fault.module}")) from fault
 
     async def _run_routes(
         self, transport: Transport, control: Control, transformers: Mapping[str, Transformer]

@@ -137,9 +137,9 @@ class RouteRunner:
                     lane.fail(error)
             return
         for partition, events in fetched.items():
-            lane = self.lanes.get(partition)
-            if events and lane is not None:
-                lane.offer(asked[partition][1], events)
+            holder = self.lanes.get(partition)
+            if events and holder is not None:
+                holder.offer(asked[partition][1], events)
 
     async def _fetch(self, asked: Asked) -> Mapping[TopicPartition, Sequence[Event]]:
         """Fetch for these lanes; when another one gets room before anything came, come back empty-handed."""
