@@ -12,8 +12,8 @@ from pathlib import Path
 from pipeline.assembly import make_breakers, make_chain
 from pipeline.clock import SystemClock
 from pipeline.control import Control
-from pipeline.observe.null import NullObserver
-from pipeline.ports import Clock, LaneId, LaneState, Observer, Transport
+from pipeline.observe.null import NullObserver, NullVitals
+from pipeline.ports import Clock, LaneId, LaneState, Observer, Transport, Vitals
 from pipeline.route import RouteRunner
 from pipeline.workers import Workers
 from sandbox import Sandbox, Transformer
@@ -49,6 +49,7 @@ class Pipeline:
         *,
         transport: Transport | None = None,
         observer: Observer | None = None,
+        vitals: Vitals | None = None,
         sandbox: Sandbox | None = None,
         transformers: Mapping[str, Transformer] | None = None,
         clock: Clock | None = None,
@@ -63,6 +64,7 @@ class Pipeline:
         self.registry = registry if isinstance(registry, Registry) else _load(Path(registry))
         self._transport = transport
         self._observer = observer or NullObserver()
+        self._vitals = vitals or NullVitals()
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()  # noqa: S311 - jitter, not secrecy
         self._workers = Workers(worker_count)
@@ -104,15 +106,6 @@ class Pipeline:
         lanes = (lane for runner in self._runners for lane in runner.lanes.values())
         return [LaneStatus(lane.identity, lane.state, lane.reason) for lane in lanes]
 
-    @property
-    def is_joined(self) -> bool:
-        """Whether every route has joined its group and been assigned (perhaps no) partitions."""
-        return bool(self._runners) and all(runner.joined for runner in self._runners)
-
-    def last_polls(self) -> Mapping[str, float]:
-        """When each route's loop last turned, on the pipeline's monotonic clock: what liveness is."""
-        return {runner.route.name: runner.last_poll for runner in self._runners}
-
     async def _load_transformers(self) -> dict[str, Transformer]:
         """Compile and try out every module that a route uses; off the loop, compiling takes a while."""
         used = dict.fromkeys(name for route in self.registry.routes.values() for name in route.through)
@@ -147,6 +140,7 @@ class Pipeline:
             transport,
             self._clock,
             self._observer,
+            self._vitals,
             control,
             lambda: make_breakers(route, transformers, self._clock),
             lambda breakers: make_chain(route, transformers, breakers, self._workers),

@@ -37,10 +37,8 @@ def plan(
     dressed = bool(trace or route.drop_headers or route.add_headers)
     for event, index in zip(verdicts.emitted, verdicts.origin, strict=True):
         origin_key = events[index].key
-        if same and event.to is None and event.key == origin_key:
-            at = own
-        else:
-            at = _place(event, origin_key, source, where, default)
+        stays = same and event.to is None and event.key == origin_key
+        at = own if stays else _place(event, origin_key, source, where, default)
         groups.setdefault(at, []).append(_dress(event, route, trace) if dressed else event)
     for index, violation in verdicts.violations:
         letter = dead_letter(events[index], source, violation)

@@ -215,6 +215,22 @@ class CommitFacts:
     """How long the commit itself took."""
 
 
+class Vitals(Protocol):
+    """Signs of life of this process' routes: what liveness and readiness are made of."""
+
+    def joined(self, route: str) -> None:
+        """The route is a member of its group, with or without partitions."""
+        ...
+
+    def progressed(self, route: str) -> None:
+        """The route's loop came round."""
+        ...
+
+    def left(self, route: str) -> None:
+        """The route is out of its group."""
+        ...
+
+
 class BatchSpan(Protocol):
     """One batch being processed, as a trace sees it."""
 

@@ -13,7 +13,7 @@ from pipeline.control import Control, note_key
 from pipeline.inbox import Allowance
 from pipeline.lane import Lane
 from pipeline.passage import Passage, Surroundings
-from pipeline.ports import Clock, EventSource, LaneId, LaneState, Observer, Transport
+from pipeline.ports import Clock, EventSource, LaneId, LaneState, Observer, Transport, Vitals
 from schemas.errors import OffsetOutOfRangeError
 from schemas.event import Event, TopicPartition
 from schemas.specs import RouteSpec
@@ -36,6 +36,7 @@ class RouteRunner:
         transport: Transport,
         clock: Clock,
         observer: Observer,
+        vitals: Vitals,
         control: Control,
         breakers: Callable[[], Mapping[str, Breaker]],
         chain: Callable[[Mapping[str, Breaker]], Chain],
@@ -47,8 +48,7 @@ class RouteRunner:
     ) -> None:
         self.route = route
         self.lanes: dict[TopicPartition, Lane] = {}
-        self.joined = False
-        self.last_poll = clock.monotonic()
+        self._vitals = vitals
         self._source: EventSource = transport.source(route.name)
         self._room = asyncio.Event()
         self._control = control
@@ -83,7 +83,7 @@ class RouteRunner:
                     await self._turn()
                 await self._drain(list(self.lanes.values()), drain_s())
         finally:
-            self.joined = False
+            self._vitals.left(self.route.name)
             await self._source.stop()
 
     def stop(self) -> None:
@@ -104,7 +104,7 @@ class RouteRunner:
             for partition in partitions:
                 lane = self.lanes[partition] = self._make_lane(partition)
                 self._tasks[lane] = self._group.create_task(lane.run(), name=f"lane {lane.identity}")
-            self.joined = True
+            self._vitals.joined(self.route.name)
             self._room.set()
         except Exception as error:
             self._failure = error
@@ -119,7 +119,7 @@ class RouteRunner:
 
     async def _turn(self) -> None:
         """One fetch, or one wait for a lane that wants it."""
-        self.last_poll = self._around.clock.monotonic()
+        self._vitals.progressed(self.route.name)
         if self._failure is not None:
             raise self._failure
         self._room.clear()

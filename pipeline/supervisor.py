@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import signal
 import sys
@@ -33,20 +34,22 @@ class Supervisor:
         command: Sequence[str],
         count: int,
         *,
-        environ: Mapping[str, str],
         shutdown_timeout_s: float,
         clock: Clock,
-        on_line: Callable[[int, bytes], None],
-        on_exit: Callable[[int], None],
+        environ: Callable[[str], Mapping[str, str]],
+        on_end: Callable[[str], None],
     ) -> None:
-        """`command` starts one worker. What workers print on standard output goes to `on_line(worker, line)`."""
+        """`command` starts one worker, in the environment that `environ(name)` gives for its name, which is never used twice.
+
+        `on_end(name)` is told when a worker's process is gone.
+        """
         self._command = command
         self._count = count
         self._environ = environ
         self._shutdown_timeout_s = shutdown_timeout_s
         self._clock = clock
-        self._on_line = on_line
-        self._on_exit = on_exit
+        self._on_end = on_end
+        self._started = itertools.count(1)
         self._workers: dict[int, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
         self._deaths: deque[float] = deque(maxlen=_RESTARTS_MAX)
@@ -74,8 +77,9 @@ class Supervisor:
     async def _keep(self, worker: int) -> int:
         """One worker's place: started again when it dies, until the service stops. A worker's own verdict (1, 2) ends it all."""
         while True:
-            code = await self._run_once(worker)
-            self._on_exit(worker)
+            name = f"worker-{worker}.{next(self._started)}"
+            code = await self._run_once(worker, name)
+            self._on_end(name)
             if self._stopping.is_set():
                 return 0 if code == 0 else 1
             if code in (0, 1, 2):
@@ -104,15 +108,13 @@ class Supervisor:
         self._deaths.append(now)
         return len(self._deaths) < _RESTARTS_MAX or now - self._deaths[0] > _RESTARTS_WINDOW_S
 
-    async def _run_once(self, worker: int) -> int:
-        pipe = asyncio.subprocess.PIPE
+    async def _run_once(self, worker: int, name: str) -> int:
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, env={**self._environ, "PENSTOCK_WORKER": str(worker)}
+            *self._command, stdin=asyncio.subprocess.PIPE, env=dict(self._environ(name))
         )
         self._workers[worker] = process
         if self._stopping.is_set():
             process.terminate()
-        reading = asyncio.create_task(self._read(worker, process))
         stopping = asyncio.create_task(self._stopping.wait())
         ending = asyncio.create_task(process.wait())
         try:
@@ -125,12 +127,6 @@ class Supervisor:
             return await ending
         finally:
             stopping.cancel()
-            await reading
-
-    async def _read(self, worker: int, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self._on_line(worker, line)
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._workers.values():

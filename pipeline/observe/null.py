@@ -41,3 +41,16 @@ class NullObserver:
 
     def in_flight(self, route: str, size_bytes: int, events: int) -> None:
         """Ignored."""
+
+
+class NullVitals:
+    """Implements `pipeline.ports.Vitals`: nobody asks how this process is."""
+
+    def joined(self, route: str) -> None:
+        """Ignored."""
+
+    def progressed(self, route: str) -> None:
+        """Ignored."""
+
+    def left(self, route: str) -> None:
+        """Ignored."""

@@ -1,0 +1,54 @@
+# Two commands for a new machine: `make demo` and `make test`. Each makes .venv and installs what it needs.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+.PHONY: help demo test check lint types imports format bench clean
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
+
+.venv/.python:
+	@test -n "$(PYTHON)" || { echo "penstock needs Python 3.11 or newer; none was found on the PATH" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it first (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.run: pyproject.toml | .venv/.python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/.python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/.run
+
+demo: .venv/.run  ## a shop's change events through sandboxed transformers, on an embedded broker
+	$(BIN)/penstock demo
+
+test: .venv/.dev  ## all tests; those that need real Kafka run when Java and Maven are there
+	$(BIN)/python -m pytest
+
+check: lint types imports test  ## everything CI checks, but for the guests' rebuild
+
+lint: .venv/.dev  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev  ## mypy, strict
+	$(BIN)/mypy
+
+imports: .venv/.dev  ## the import contracts between the packages
+	$(BIN)/lint-imports
+
+format: .venv/.dev  ## let ruff format and sort
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.dev  ## the benchmarks on real Kafka (needs Java and Maven)
+	$(BIN)/python -m bench.kafka
+
+clean:  ## remove the environment and everything downloaded
+	rm -rf .venv .services .toolchains
+
+-include transformers/guests.mk

@@ -1,0 +1,167 @@
+"""One process of `penstock run`: a pipeline with its observers, its admin port or its supervisor, and its signals."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.app import Pipeline
+from pipeline.clock import SystemClock
+from pipeline.observe.admin import Address, Admin
+from pipeline.observe.exporters import Tracing, TracingOptions, open_tracing
+from pipeline.observe.fanout import Fanout
+from pipeline.observe.fleet import SnapshotFile
+from pipeline.observe.health import Health
+from pipeline.observe.meter import Meter
+from pipeline.observe.metrics import ModuleInfo, PrometheusObserver
+from pipeline.observe.stats import StatsObserver
+from pipeline.ports import Observer
+from pipeline.supervisor import supervisor_is_gone
+from sandbox import Sandbox, Transformer
+from schemas.specs import Registry
+
+_log = logging.getLogger(__name__)
+_SUMMARY_EVERY_S = 10.0
+_FLUSH_TRACES_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """What `penstock run` was told besides the registry."""
+
+    admin: Address | None = None
+    traces: TracingOptions = field(default_factory=TracingOptions)
+    snapshot: Path | None = None
+    """In a worker: where its samples and health go, for the supervisor's admin port."""
+
+
+async def serve(
+    registry: Registry, sandbox: Sandbox, transformers: Mapping[str, Transformer], options: ServiceOptions
+) -> None:
+    """Until SIGTERM or SIGINT, then drain. Raises what `Pipeline.run` raises, and ConfigError for the admin port."""
+    clock = SystemClock()
+    health = Health(registry.routes, clock.monotonic)
+    stats = StatsObserver(clock.monotonic)
+    observers: list[Observer] = [stats, health]
+    meter = Meter()
+    tracing = open_tracing(
+        options.traces, server=_first_server(registry), digests={name: t.sha256 for name, t in transformers.items()}
+    )
+    if options.admin is not None or options.snapshot is not None:
+        observers.append(_metrics(meter, clock, registry, transformers))
+    if tracing is not None:
+        observers.append(tracing.observer)
+    pipeline = Pipeline(
+        registry, sandbox=sandbox, transformers=transformers, observer=Fanout(observers), vitals=health, clock=clock
+    )
+    async with AsyncExitStack() as stack:
+        if tracing is not None:
+            stack.push_async_callback(_close_tracing, tracing)
+        if options.admin is not None:
+            await _open_admin(options.admin, meter, health, stack)
+        background = [asyncio.create_task(_summaries(stats, clock))]
+        if options.snapshot is not None:
+            background.append(asyncio.create_task(SnapshotFile(options.snapshot, meter, health, clock).relay()))
+            background.append(asyncio.create_task(_drain_with_supervisor(pipeline, health)))
+        stack.push_async_callback(_cancel, background)
+        _stop_on_signals(pipeline, health)
+        await pipeline.run()
+        _summarise(stats)
+
+
+def tune_process() -> None:
+    """Settings of the whole process that suit a data path: only a process of our own may be tuned, never a user's program.
+
+    What was loaded at start is not garbage, so the collector need not look at it; batches make young objects by the
+    thousand that reference counting frees. A guest's thread waits at most one switch interval for the interpreter.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    sys.setswitchinterval(0.001)
+
+
+def _metrics(
+    meter: Meter, clock: SystemClock, registry: Registry, transformers: Mapping[str, Transformer]
+) -> PrometheusObserver:
+    metrics = PrometheusObserver(meter, clock.monotonic, registry.routes)
+    metrics.loaded(ModuleInfo(name, t.sha256, t.spec.instance) for name, t in transformers.items())
+    return metrics
+
+
+async def _open_admin(address: Address, meter: Meter, health: Health, stack: AsyncExitStack) -> None:
+    admin = Admin(address, lambda: meter.samples, health.report)
+    await admin.start()
+    stack.push_async_callback(admin.close)
+    _log.info("admin port on http://%s", admin.address)
+
+
+async def _close_tracing(tracing: Tracing) -> None:
+    await tracing.close(_FLUSH_TRACES_S)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def _stop_on_signals(pipeline: Pipeline, health: Health) -> None:
+    """The first SIGTERM or SIGINT drains, the second ends the process at once: nothing uncommitted is lost by that."""
+    draining = False
+
+    def on_signal(number: signal.Signals) -> None:
+        nonlocal draining
+        if draining:
+            _log.warning("%s again: aborting; what was not committed will be run again", number.name)
+            logging.shutdown()
+            os._exit(1)
+        draining = True
+        _log.info("%s: draining (again: abort)", number.name)
+        health.draining()
+        pipeline.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+async def _drain_with_supervisor(pipeline: Pipeline, health: Health) -> None:
+    await supervisor_is_gone()
+    _log.warning("the supervisor is gone: draining")
+    health.draining()
+    pipeline.stop()
+
+
+async def _summaries(stats: StatsObserver, clock: SystemClock) -> None:
+    seen = 0
+    while True:
+        await clock.sleep(_SUMMARY_EVERY_S)
+        now = stats.stats()
+        events = now.emitted + now.dropped + now.dead_lettered
+        if events != seen:
+            seen = events
+            _log.info("%d events so far", events, extra=_facts(stats))
+
+
+def _summarise(stats: StatsObserver) -> None:
+    _log.info("drained", extra=_facts(stats))
+
+
+def _facts(stats: StatsObserver) -> dict[str, object]:
+    now = stats.stats()
+    facts: dict[str, object] = {"emitted": now.emitted, "dropped": now.dropped, "dead_lettered": now.dead_lettered}
+    return facts | {f"violation_{kind}": count for kind, count in now.by_violation.items()}
+
+
+def _first_server(registry: Registry) -> tuple[str, int] | None:
+    host, _, port = registry.kafka.brokers[0].rpartition(":")
+    return (host, int(port)) if host and port.isdecimal() else None
