@@ -1,0 +1,112 @@
+"""Deadlines for running guests: one thread turns wall-clock time into engine epochs.
+
+A guest that loops is stopped by its engine's epoch reaching the number the guest was armed with. The epoch follows a grid of
+`period_ms`; a tick that comes late (a busy interpreter lock) is made good by several at once, so deadlines do not drift.
+A deadline is never early, and late by at most one period plus what the ticking thread waited for the interpreter lock
+(`sys.getswitchinterval()`, 5 ms unless changed, per busy thread).
+Epochs interrupt wasm only: a host call is not cut short.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+IDLE_TICKS_MAX = 100
+"""Ticks without a running guest after which the thread sleeps until one runs: half a second at 5 ms."""
+
+
+class EpochTicker:
+    """Bumps the epoch of every registered engine, but only while guests run.
+
+    With `auto` off there is no thread and time moves by `advance` alone, for tests and replay.
+    """
+
+    def __init__(
+        self, *, period_ms: int = 5, clock_ns: Callable[[], int] = time.monotonic_ns, auto: bool = True
+    ) -> None:
+        self._period_ns = period_ms * 1_000_000
+        self._clock_ns = clock_ns
+        self._auto = auto
+        self._wake = threading.Condition()
+        self._engines: list[Callable[[], None]] = []
+        self._active = 0
+        self._asleep = True
+        self._closed = False
+        self._count = 0
+        self._origin_ns = 0
+        """When tick 0 was, on the grid that the epoch follows."""
+        self._thread: threading.Thread | None = None
+
+    def add(self, increment: Callable[[], None]) -> None:
+        """Tick this engine too; `increment` bumps its epoch by one and never raises."""
+        with self._wake:
+            self._engines.append(increment)
+
+    def enter(self) -> None:
+        """A guest is about to run."""
+        with self._wake:
+            self._active += 1
+            if self._asleep:
+                self._wake_up()
+
+    def leave(self) -> None:
+        """A guest is done."""
+        with self._wake:
+            self._active -= 1
+
+    def ticks(self, deadline_ms: int) -> int:
+        """How far beyond the current epoch a guest must be armed to get at least `deadline_ms`. Call between enter and leave."""
+        if not self._auto:
+            return max(1, -(-deadline_ms * 1_000_000 // self._period_ns))
+        ends_ns = self._clock_ns() + deadline_ms * 1_000_000 - self._origin_ns
+        return max(1, -(-ends_ns // self._period_ns) - self._count)
+
+    def advance(self, milliseconds: int) -> None:
+        """Let this much time pass for every guest at once, rounded up to whole ticks. Needs no real time."""
+        ticks = -(-milliseconds * 1_000_000 // self._period_ns)
+        with self._wake:
+            self._origin_ns -= ticks * self._period_ns
+            self._tick(ticks)
+
+    def close(self) -> None:
+        """Stop the thread. Guests still running are not stopped."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _wake_up(self) -> None:
+        self._asleep = False
+        self._origin_ns = self._clock_ns() - self._count * self._period_ns
+        if not self._auto or self._closed:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="penstock-epochs", daemon=True)
+            self._thread.start()
+        else:
+            self._wake.notify_all()
+
+    def _run(self) -> None:
+        idle = 0
+        with self._wake:
+            while not self._closed:
+                idle = 0 if self._active else idle + 1
+                if idle > IDLE_TICKS_MAX:
+                    self._asleep = True
+                    self._wake.wait_for(lambda: self._closed or not self._asleep)
+                    idle = 0
+                elapsed_ns = self._clock_ns() - self._origin_ns
+                self._tick(elapsed_ns // self._period_ns - self._count)
+                until_next_ns = self._period_ns - elapsed_ns % self._period_ns
+                self._wake.wait(until_next_ns / 1e9)
+
+    def _tick(self, ticks: int) -> None:
+        """Engines first, then the count: a guest armed in between gets a tick too much rather than one too few."""
+        for increment in self._engines:
+            for _ in range(ticks):
+                increment()
+        self._count += max(0, ticks)

@@ -1,0 +1,302 @@
+"""One guest: started under a deadline, crossed with frames, thrown away.
+
+Who is at fault is decided by phase. Whatever goes wrong in start, `_initialize`, `configure`, `cursor` or `alloc` is the
+module's fault (`ModuleFault`): no event had a part in it. There is one exception, because an event chooses how large its frame is: a
+guest that will not give a block (`alloc` returns 0, or gives up saying so, or is out of memory) has run into the frame's size,
+unless the frame is no larger than the `PROBE_BYTES` that every module proved at load that it can give.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from sandbox.calls import ALLOC, CONFIGURE, CURSOR, INITIALIZE, TRANSFORM, GuestTrap, Link, LinkError, Seat, TrapFacts
+from sandbox.epoch import EpochTicker
+from sandbox.errors import OutOfBounds
+from sandbox.host import HostState, Services
+from sandbox.stats import Counters
+from sandbox.traps import Readings, Trouble, classify
+from schemas.errors import ModuleFault
+from schemas.limits import Limits, format_bytes
+from schemas.outcome import ViolationKind
+
+U32 = 0xFFFFFFFF
+PROBE_BYTES = 1024
+FREE_FUEL = 1 << 60
+"""For the phases that are not an event's: their bound is the deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPlan:
+    """Everything needed to start guests of one transformer."""
+
+    name: str
+    link: Link
+    limits: Limits
+    memory_bytes_max: int
+    """What the memory may grow to: the limit or the module's own maximum, whichever is less."""
+    config: bytes | None
+    """None when the module does not export `penstock_v1_configure`."""
+    has_initialize: bool
+    has_cursor: bool
+    metered: bool
+    ticker: EpochTicker
+    services: Services
+    clock_ns: Callable[[], int]
+    counters: Counters
+    slots: threading.Semaphore | None
+    """Instances the pool still holds; None when there is no pool."""
+
+
+class Guest:
+    """A place for one guest at a time. `start`, then `cross` any number of times, then `close`; then `start` again."""
+
+    def __init__(self, plan: GuestPlan) -> None:
+        self._plan = plan
+        self._seat: Seat = plan.link.seat()
+        self._cursor: int | None = None
+        self._holds_slot = False
+        self._is_placed = False
+        """There is an instance, though perhaps not yet a started one."""
+        self.log_bytes_left = plan.limits.log_bytes_per_batch
+        """What the next start and crossing may log."""
+        self._host = self._new_host()
+        self.is_open = False
+        self.crossings = 0
+        """Since the start; 0 is a fresh guest."""
+        self.fuel_used = 0
+        """In the last crossing."""
+
+    @property
+    def host(self) -> HostState:
+        """What the guest said through the host since `cross` began (or since `start`, before that)."""
+        return self._host
+
+    @property
+    def memory_bytes(self) -> int:
+        """Its memory's size, which never shrinks: also its peak."""
+        return self._seat.memory.size()
+
+    def start(self) -> None:
+        """A fresh instance, initialised and configured. Raises ModuleFault."""
+        plan = self._plan
+        assert not self.is_open
+        self._host = self._new_host()
+        self._take_slot()
+        try:
+            with _Running(plan.ticker):
+                self._bring_up()
+        except BaseException:
+            self._abandon()
+            raise
+        self.is_open, self.crossings = True, 0
+        plan.counters.add(instances_created=1, active_instances=1)
+
+    def probe(self) -> None:
+        """Make sure that the guest gives blocks at all. Raises ModuleFault."""
+        with _Running(self._plan.ticker):
+            self._arm()
+            began = self._plan.clock_ns()
+            try:
+                address = self._seat.call(ALLOC, PROBE_BYTES) & U32
+            except GuestTrap as trap:
+                raise self._fault("`penstock_v1_alloc`", trap.facts, began) from None
+            if address == 0:
+                raise ModuleFault(self._plan.name, f"`penstock_v1_alloc` gives no block of {PROBE_BYTES} bytes")
+            self._check_block(address, PROBE_BYTES)
+
+    def cross(self, head: bytes, body: bytes, count: int, result_bytes_max: int) -> bytes | Trouble:
+        """One crossing of a frame with `count` events: the result frame, not yet looked into, or why there is none.
+
+        Raises ModuleFault. After Trouble or ModuleFault the guest is good for `close` only.
+        """
+        self._host = self._new_host() if self.crossings else self._host
+        self.crossings += 1
+        with _Running(self._plan.ticker):
+            placed = self._place(head, body)
+            if isinstance(placed, Trouble):
+                return placed
+            return self._transform(placed, len(head) + len(body), count, result_bytes_max)
+
+    def close(self) -> None:
+        """Discard the instance. Safe to repeat."""
+        if self.is_open:
+            self.is_open = False
+            self._abandon()
+            self._plan.counters.add(active_instances=-1)
+
+    def _transform(self, address: int, length: int, count: int, result_bytes_max: int) -> bytes | Trouble:
+        plan = self._plan
+        fuel = (plan.limits.fuel_per_event or 0) * count
+        self._arm(fuel)
+        began = plan.clock_ns()
+        try:
+            packed = self._seat.call(TRANSFORM, address, length)
+        except GuestTrap as trap:
+            self._raise_host_error()
+            trouble = classify(trap.facts, self._host, plan.limits, self._readings(began))
+            return self._with_cursor(trouble, count)
+        finally:
+            self.fuel_used = fuel - self._seat.fuel() if plan.metered else 0
+        return self._take_result(packed >> 32 & U32, packed & U32, count, result_bytes_max, began)
+
+    def _take_result(self, address: int, length: int, count: int, length_max: int, began: int) -> bytes | Trouble:
+        if length > length_max:
+            readings = self._readings(began)
+            message = f"a result frame of {length} bytes; {length_max} is the most for {count} event{'s' * (count > 1)}"
+            kind = ViolationKind.OUTPUT_TOO_LARGE
+            return Trouble(
+                kind, message, elapsed_ns=readings.elapsed_ns, memory_bytes=readings.memory_bytes, oversize=True
+            )
+        try:
+            return self._seat.memory.read(address, length)
+        except OutOfBounds as error:
+            self._plan.counters.add(escape_attempts=1)
+            readings = self._readings(began)
+            message = f"the result frame lies outside memory: {error}"
+            kind = ViolationKind.BAD_OUTPUT
+            return Trouble(kind, message, elapsed_ns=readings.elapsed_ns, memory_bytes=readings.memory_bytes)
+
+    def _place(self, head: bytes, body: bytes) -> int | Trouble:
+        """Copy the frame into a block the guest gives for it."""
+        length = len(head) + len(body)
+        began = self._plan.clock_ns()
+        self._arm()
+        try:
+            address = self._seat.call(ALLOC, length) & U32
+        except GuestTrap as trap:
+            fault = self._fault("`penstock_v1_alloc`", trap.facts, began)
+            trouble = classify(trap.facts, self._host, self._plan.limits, self._readings(began))
+            if trouble.kind is ViolationKind.MEMORY and length > PROBE_BYTES:
+                return self._refused(length, trouble.message, began)
+            raise fault from None
+        if address == 0:
+            return self._refused(length, "it returned 0", began)
+        self._check_block(address, length)
+        memory = self._seat.memory
+        memory.write(address, head)
+        memory.write(address + len(head), body)
+        return address
+
+    def _check_block(self, address: int, length: int) -> None:
+        if address + length > self._seat.memory.size():
+            self._plan.counters.add(escape_attempts=1)
+            problem = f"`penstock_v1_alloc` gave {length} bytes at {address}, which is outside its memory"
+            raise ModuleFault(self._plan.name, problem)
+
+    def _refused(self, length: int, why: str, began: int) -> Trouble:
+        if length <= PROBE_BYTES and self.crossings == 1:
+            problem = f"`penstock_v1_alloc` gives a fresh guest no block of {length} bytes: {why}"
+            raise ModuleFault(self._plan.name, problem)
+        readings = self._readings(began)
+        limit = format_bytes(self._plan.memory_bytes_max)
+        return Trouble(
+            ViolationKind.MEMORY,
+            f"the guest gives no block of {length} bytes for the event's frame: {why} (memory limit {limit})",
+            elapsed_ns=readings.elapsed_ns,
+            memory_bytes=readings.memory_bytes,
+            oversize=True,
+        )
+
+    def _bring_up(self) -> None:
+        plan = self._plan
+        began = plan.clock_ns()
+        phase = "its start function"
+        try:
+            self._seat.open(self._host, plan.ticker.ticks(plan.limits.deadline_ms))
+            self._is_placed = True
+            if plan.has_initialize:
+                phase = "`_initialize`"
+                self._seat.call(INITIALIZE)
+            if plan.config is not None:
+                phase = "`penstock_v1_configure`"
+                self._configure(plan.config)
+            if plan.has_cursor:
+                phase = "`penstock_v1_cursor`"
+                self._cursor = self._seat.call(CURSOR) & U32
+        except GuestTrap as trap:
+            raise self._fault(phase, trap.facts, began) from None
+        except LinkError as error:
+            remedy = "raise its limits or fix the module"
+            raise ModuleFault(plan.name, f"cannot be instantiated: {error}", remedy) from None
+
+    def _configure(self, config: bytes) -> None:
+        address = self._seat.call(ALLOC, len(config)) & U32
+        if address == 0:
+            raise ModuleFault(self._plan.name, f"`penstock_v1_alloc` gives no block for {len(config)} bytes of config")
+        self._check_block(address, len(config))
+        self._seat.memory.write(address, config)
+        status = self._seat.call(CONFIGURE, address, len(config)) & U32
+        if status:
+            remedy = f"check transformers.{self._plan.name}.config"
+            raise ModuleFault(self._plan.name, f"refused its configuration (status {status})", remedy)
+
+    def _arm(self, fuel: int = FREE_FUEL) -> None:
+        self._seat.arm(self._plan.ticker.ticks(self._plan.limits.deadline_ms))
+        if self._plan.metered:
+            self._seat.set_fuel(fuel)
+
+    def _with_cursor(self, trouble: Trouble, count: int) -> Trouble:
+        if self._cursor is None:
+            return trouble
+        with suppress(OutOfBounds):
+            index = self._seat.memory.read_u32(self._cursor)
+            if index < count:
+                return replace(trouble, cursor=index)
+        return trouble
+
+    def _readings(self, began: int) -> Readings:
+        plan = self._plan
+        return Readings(plan.clock_ns() - began, self._seat.memory.size(), plan.memory_bytes_max)
+
+    def _fault(self, phase: str, facts: TrapFacts, began: int) -> ModuleFault:
+        plan = self._plan
+        self._raise_host_error()
+        memory_bytes = self._seat.memory.size() if self._is_placed else 0
+        readings = Readings(plan.clock_ns() - began, memory_bytes, plan.memory_bytes_max)
+        trouble = classify(facts, self._host, plan.limits, readings)
+        detail = f"\n{trouble.backtrace}" if trouble.backtrace else ""
+        return ModuleFault(plan.name, f"{phase} failed: {trouble.kind}: {trouble.message}{detail}")
+
+    def _abandon(self) -> None:
+        self._is_placed = False
+        self._cursor = None
+        self._seat.close()
+        self._give_slot_back()
+
+    def _raise_host_error(self) -> None:
+        """What broke inside a host function is our bug (or an interrupt): it goes on from here, not as a verdict."""
+        if self._host.error is not None:
+            raise self._host.error
+
+    def _new_host(self) -> HostState:
+        return HostState(self._plan.services, self.log_bytes_left)
+
+    def _take_slot(self) -> None:
+        if self._plan.slots is not None:
+            self._plan.slots.acquire()
+            self._holds_slot = True
+
+    def _give_slot_back(self) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
+            assert self._plan.slots is not None
+            self._plan.slots.release()
+
+
+class _Running:
+    """While inside, deadlines tick."""
+
+    __slots__ = ("_ticker",)
+
+    def __init__(self, ticker: EpochTicker) -> None:
+        self._ticker = ticker
+
+    def __enter__(self) -> None:
+        self._ticker.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self._ticker.leave()

@@ -1,0 +1,94 @@
+"""The shape of a host import, the state it works on, and which import belongs to which capability."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sandbox.memory import GuestMemory
+from schemas.abi import IMPORT_MODULE
+from schemas.capabilities import Capability
+from schemas.outcome import LogLine
+
+HostFunction = Callable[..., int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where host functions get time and chance from: injected, so that a run can be replayed."""
+
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+
+@dataclass(slots=True)
+class HostState:
+    """What one guest said and did through the host during one crossing."""
+
+    services: Services
+    log_bytes_left: int
+    logs: list[LogLine] = field(default_factory=list)
+    logs_suppressed: int = 0
+    host_calls: int = 0
+    bad_pointers: int = 0
+    """Ranges outside its memory that the guest handed to a host function."""
+    failed: bool = False
+    """The guest called `fail`."""
+    fail_code: str = ""
+    fail_message: str = ""
+    trapping: bool = False
+    """A host function wants the guest stopped."""
+    error: BaseException | None = None
+    """A bug of ours inside a host function, or an interrupt that struck there; raised again once the guest is off the stack."""
+
+    def trap(self) -> None:
+        """Stop the guest as soon as the host function returns."""
+        self.trapping = True
+
+
+@dataclass(frozen=True, slots=True)
+class HostImport:
+    """One function a module may import. `function(state, memory, *integers)` returns an integer or None, as its type says."""
+
+    name: str
+    parameters: tuple[str, ...]
+    """`i32` or `i64`."""
+    result: str | None
+    function: HostFunction
+    capability: str | None = None
+    """None is always granted."""
+    module: str = IMPORT_MODULE
+
+    @property
+    def signature(self) -> str:
+        """As wasm text would write it: `(i32, i32) -> i64`."""
+        return f"({', '.join(self.parameters)}) -> {self.result or '()'}"
+
+    def invoke(self, state: HostState, memory: GuestMemory | None, arguments: Iterable[int]) -> int | None:
+        """Call the function; whatever it raises is kept on the state and stops the guest."""
+        state.host_calls += 1
+        try:
+            return self.function(state, memory, *arguments)
+        except BaseException as error:  # it must not reach wasmtime
+            state.error = error
+            state.trap()
+            return None
+
+
+def known_imports() -> Mapping[tuple[str, str], HostImport]:
+    """Everything a guest could be granted, by module and name."""
+    from sandbox.host import clock, fail, log, random
+
+    return {(one.module, one.name): one for file in (fail, log, clock, random) for one in file.IMPORTS}
+
+
+def granted_imports(
+    capabilities: Iterable[str], extra: Iterable[HostImport] = ()
+) -> Mapping[tuple[str, str], HostImport]:
+    """What a guest with these capabilities may import; `extra` is for tests and for hosts that embed the sandbox."""
+    names = {Capability(name).value for name in capabilities}
+    granted = {key: one for key, one in known_imports().items() if one.capability is None or one.capability in names}
+    return granted | {(one.module, one.name): one for one in extra}

@@ -1,0 +1,27 @@
+"""`random(ptr, len)`: fill a range with random bytes, from where the sandbox was told to take them."""
+
+from __future__ import annotations
+
+from sandbox.errors import OutOfBounds
+from sandbox.host.imports import HostImport, HostState
+from sandbox.memory import CALL_BYTES_MAX, GuestMemory
+from schemas.abi import ERROR_BAD_POINTER, ERROR_TOO_LARGE
+from schemas.capabilities import Capability
+
+
+def random(state: HostState, memory: GuestMemory | None, address: int, length: int) -> int:
+    """0 when the range is filled; -2 for a range outside memory; -3 for more than 1 MiB at once."""
+    if length > CALL_BYTES_MAX:
+        return ERROR_TOO_LARGE
+    if memory is None or address + length > memory.size():
+        state.bad_pointers += 1
+        return ERROR_BAD_POINTER
+    try:
+        memory.write(address, state.services.random_bytes(length))
+    except OutOfBounds:
+        state.bad_pointers += 1
+        return ERROR_BAD_POINTER
+    return 0
+
+
+IMPORTS = (HostImport("random", ("i32", "i32"), "i32", random, Capability.RANDOM),)

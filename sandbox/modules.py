@@ -1,0 +1,206 @@
+"""Reads, verifies and inspects modules before anything of them runs.
+
+Threat: a module is a stranger's file. Its size is bounded before it is read, its hash is compared with the operator's pin, and
+its exports and imports are compared with the ABI and with what was granted; each refusal names the item and what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from wasmtime import FuncType, MemoryType, Module
+
+from sandbox.calls import Exports
+from sandbox.host import HostImport, known_imports
+from schemas import abi
+from schemas.errors import ModuleFault
+from schemas.specs import TransformerSpec
+
+MODULE_BYTES_MAX = 32 << 20
+MAGIC = b"\0asm\x01\0\0\0"
+SECTION_MEMORY = 5
+SECTION_START = 8
+
+_I64 = "(i32, i32) -> i64"
+_SIGNATURES = {
+    abi.ALLOC: "(i32) -> i32",
+    abi.CONFIGURE: "(i32, i32) -> i32",
+    abi.CURSOR: "() -> i32",
+    abi.INITIALIZE: "() -> ()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleBytes:
+    """A module as it was read."""
+
+    name: str
+    wasm: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleShape:
+    """What the sandbox needs to know about a compiled module."""
+
+    exports: Exports
+    imports: tuple[HostImport, ...]
+    has_start: bool
+    memories: int
+    memory_bytes_declared: int | None
+    """The module's own maximum, when it has one."""
+
+
+def read(spec: TransformerSpec, wasm: bytes | None = None) -> ModuleBytes:
+    """The module's bytes, from `wasm` or from the spec's file, with their hash checked against the pin. Raises ModuleFault."""
+    content = wasm if wasm is not None else _read_file(spec.name, spec.module)
+    module = identify(spec.name, content)
+    if spec.sha256 is not None and spec.sha256.lower() != module.sha256:
+        raise ModuleFault(
+            spec.name,
+            f"its sha256 is {module.sha256}, the registry pins {spec.sha256}",
+            f"set transformers.{spec.name}.sha256 to the new hash if the change is meant",
+        )
+    return module
+
+
+def identify(name: str, wasm: bytes) -> ModuleBytes:
+    """Bounds, magic number and hash. Raises ModuleFault."""
+    if len(wasm) > MODULE_BYTES_MAX:
+        raise ModuleFault(name, f"the module has {len(wasm)} bytes, {MODULE_BYTES_MAX} is the most")
+    if not wasm.startswith(MAGIC):
+        remedy = "build it for wasm32-unknown-unknown; components and text files are not taken"
+        raise ModuleFault(name, "not a core WebAssembly module", remedy)
+    return ModuleBytes(name, wasm, hashlib.sha256(wasm).hexdigest())
+
+
+def _read_file(name: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MODULE_BYTES_MAX + 1)
+    except OSError as error:
+        raise ModuleFault(name, f"cannot read {path}: {error.strerror}", "check `module:`") from None
+
+
+def inspect(
+    spec: TransformerSpec, module: Module, wasm: bytes, granted: Mapping[tuple[str, str], HostImport]
+) -> ModuleShape:
+    """Compare the module with ABI v1 and with what it was granted. Raises ModuleFault."""
+    positions = {export.name: at for at, export in enumerate(module.exports)}
+    kinds = {export.name: export.type for export in module.exports}
+    memory = _memory_of(spec.name, kinds.get(abi.MEMORY))
+    wanted = (abi.ALLOC, spec.function, abi.CONFIGURE, abi.CURSOR, abi.INITIALIZE)
+    required = {abi.ALLOC, spec.function} | ({abi.CONFIGURE} if spec.config else set())
+    for name in wanted:
+        _check_export(spec.name, name, kinds.get(name), required=name in required)
+    functions = tuple(positions.get(name, -1) for name in wanted)
+    return ModuleShape(
+        exports=Exports(memory=positions[abi.MEMORY], functions=functions),
+        imports=resolve_imports(spec.name, module, granted),
+        has_start=SECTION_START in sections(wasm),
+        memories=count_memories(wasm),
+        memory_bytes_declared=memory,
+    )
+
+
+def _memory_of(name: str, kind: object) -> int | None:
+    if not isinstance(kind, MemoryType):
+        found = "nothing" if kind is None else "something else"
+        raise ModuleFault(name, f"exports {found} as `memory`; ABI v1 needs its linear memory there")
+    if kind.is_64 or kind.is_shared:
+        raise ModuleFault(name, "its memory is 64-bit or shared; ABI v1 needs a plain 32-bit memory")
+    return None if kind.limits.max is None else kind.limits.max * kind.page_size
+
+
+def _check_export(name: str, export: str, kind: object, *, required: bool) -> None:
+    if kind is None:
+        if required:
+            remedy = "see the guest ABI" if export != abi.CONFIGURE else "it cannot take `config:`; remove that"
+            raise ModuleFault(name, f"does not export `{export}`", remedy)
+        return
+    expected = _SIGNATURES.get(export, _I64)
+    actual = signature(kind) if isinstance(kind, FuncType) else "not a function"
+    if actual != expected:
+        raise ModuleFault(name, f"exports `{export}` as {actual}; ABI v1 has {expected}")
+
+
+def signature(kind: FuncType) -> str:
+    """`(i32, i32) -> i64`."""
+    parameters = ", ".join(str(one) for one in kind.params)
+    return f"({parameters}) -> {', '.join(str(one) for one in kind.results) or '()'}"
+
+
+def resolve_imports(name: str, module: Module, granted: Mapping[tuple[str, str], HostImport]) -> tuple[HostImport, ...]:
+    """The host functions that the module imports. Raises ModuleFault for one that was not granted or does not exist."""
+    found: dict[tuple[str, str], HostImport] = {}
+    for wanted in module.imports:
+        key = (wanted.module, wanted.name or "")
+        one = granted.get(key)
+        if one is None:
+            raise _ungranted(name, *key)
+        actual = signature(wanted.type) if isinstance(wanted.type, FuncType) else "not a function"
+        if actual != one.signature:
+            raise ModuleFault(name, f"imports {'.'.join(key)} as {actual}; the host has {one.signature}")
+        found[key] = one
+    return tuple(found.values())
+
+
+def _ungranted(name: str, module: str, item: str) -> ModuleFault:
+    known = known_imports().get((module, item))
+    what = f"imports {module}.{item}"
+    if known is not None:
+        return ModuleFault(
+            name,
+            f"{what}, which needs the capability `{known.capability}`",
+            f"grant it in the registry: transformers.{name}.capabilities: [{known.capability}]",
+        )
+    if module == abi.IMPORT_MODULE:
+        names = ", ".join(sorted(one for _, one in known_imports()))
+        return ModuleFault(name, f"{what}, which this host does not have", f"it has {names}")
+    return ModuleFault(name, f"{what}; the host offers the module `{abi.IMPORT_MODULE}` only", _advice(module))
+
+
+def _advice(module: str) -> str:
+    if module.startswith("wasi"):
+        return "build without WASI (Rust: wasm32-unknown-unknown, C: -nostdlib)"
+    return "remove the import"
+
+
+def sections(wasm: bytes) -> dict[int, bytes]:
+    """Known sections by id, of a module that wasmtime has already validated (custom sections are left out)."""
+    found: dict[int, bytes] = {}
+    at = len(MAGIC)
+    while at < len(wasm):
+        kind = wasm[at]
+        length, at = _unsigned(wasm, at + 1)
+        if kind:
+            found[kind] = wasm[at : at + length]
+        at += length
+    return found
+
+
+def count_memories(wasm: bytes) -> int:
+    """Memories that the module defines."""
+    section = sections(wasm).get(SECTION_MEMORY)
+    return _unsigned(section, 0)[0] if section else 0
+
+
+def _unsigned(data: bytes, at: int) -> tuple[int, int]:
+    """A LEB128 number and the position after it."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, at
+        shift += 7
+
+
+def compiler_version() -> str:
+    """Which wasmtime compiles."""
+    return version("wasmtime")

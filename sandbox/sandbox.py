@@ -1,0 +1,181 @@
+"""The one public door: loads modules into transformers, and runs single functions of modules under the same limits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from wasmtime import Module, WasmtimeError
+
+from sandbox import modules
+from sandbox.calls import Calls, CallsName, Link, LinkError, LinkPlan, StoreLimits, choose
+from sandbox.engine import EngineKey, Engines, check, engine_key
+from sandbox.epoch import EpochTicker
+from sandbox.guest import Guest, GuestPlan
+from sandbox.host import HostImport, Services, granted_imports
+from sandbox.modules import ModuleBytes, ModuleShape
+from sandbox.results import Rules
+from sandbox.session import BATCH_MEMORY_PART, SessionPlan
+from sandbox.stats import Counters, SandboxStats
+from sandbox.transformer import Transformer
+from schemas import abi
+from schemas.errors import ConfigError, ModuleFault
+from schemas.limits import Limits
+from schemas.specs import InstancePolicy, TransformerSpec
+
+SPARE_SLOTS = 4
+"""Pool slots beyond two per worker: one-shot runs beside the lanes."""
+ISOLATION_DEADLINES = 4
+"""The isolation budget in deadlines, unless set."""
+
+
+class Sandbox:
+    """Engines, compiled modules and the deadline clock, shared by all transformers of a process.
+
+    `workers` is how many guests run at once at most; it sizes the instance pools. `extra_imports` adds host functions beside the
+    ABI's, for tests and embedding programs. `isolation_budget_ms` bounds the time a batch may waste on being taken apart.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 4,
+        isolation_budget_ms: int | None = None,
+        services: Services | None = None,
+        extra_imports: Sequence[HostImport] = (),
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        ticker: EpochTicker | None = None,
+        calls: CallsName | None = None,
+        cache_dir: Path | None = None,
+        cache: bool = True,
+        debug_mode: bool = False,
+        trace_execution: bool = False,
+    ) -> None:
+        self._calls: Calls = choose(calls)
+        self._ticker = ticker or EpochTicker()
+        self._engines = Engines(self._calls, self._ticker)
+        self._slots = 2 * workers + SPARE_SLOTS
+        self._pools: dict[EngineKey, threading.Semaphore] = {}
+        self._services = services or Services()
+        self._extra_imports = tuple(extra_imports)
+        self._clock_ns = clock_ns
+        self._isolation_budget_ms = isolation_budget_ms
+        self._debug = debug_mode
+        self._counters = Counters()
+        self._lock = threading.Lock()
+
+    def load(self, spec: TransformerSpec, wasm: bytes | None = None) -> Transformer:
+        """Read, verify, compile, link and start the module once. `wasm` replaces what `spec.module` names.
+
+        Raises ModuleFault when the module is at fault, ConfigError when its settings or limits cannot be had.
+        """
+        key = self._key(spec)
+        source = modules.read(spec, wasm)
+        module = self._compile(source, key)
+        shape = modules.inspect(spec, module, source.wasm, granted_imports(spec.capabilities, self._extra_imports))
+        link = self._link(source, module, shape, spec.limits, key)
+        plan = self._session_plan(spec, source, shape, link, key)
+        _start_once(plan.guests)
+        return Transformer(spec, source.sha256, plan)
+
+    def stats(self) -> SandboxStats:
+        """Counts so far and gauges now."""
+        return self._counters.snapshot(pool_slots=self._engines.pool_slots)
+
+    def advance_epoch(self, milliseconds: int) -> None:
+        """Let this much time pass for all deadlines at once. For tests: a host import may call it."""
+        self._ticker.advance(milliseconds)
+
+    def close(self) -> None:
+        """Stop the deadline clock. Close sessions first."""
+        self._ticker.close()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _key(self, spec: TransformerSpec) -> EngineKey:
+        settings = replace(spec.engine, debug=spec.engine.debug or self._debug)
+        faults = check(settings, spec.limits, self._calls)
+        if faults:
+            raise ConfigError(*(replace(one, path=f"transformers.{spec.name}.{one.path}") for one in faults))
+        poolable = self._calls.can_pool and spec.instance is not InstancePolicy.REUSED
+        return engine_key(settings, spec.limits, slots=self._slots, poolable=poolable)
+
+    def _compile(self, source: ModuleBytes, key: EngineKey) -> Module:
+        try:
+            return Module(self._engines.get(key), source.wasm)
+        except WasmtimeError as error:
+            raise ModuleFault(source.name, f"cannot be compiled: {error}") from None
+
+    def _link(self, source: ModuleBytes, module: Module, shape: ModuleShape, limits: Limits, key: EngineKey) -> Link:
+        plan = LinkPlan(
+            engine=self._engines.get(key),
+            module=module,
+            imports=shape.imports,
+            exports=shape.exports,
+            limits=StoreLimits(
+                memory_bytes=limits.memory_bytes // max(1, shape.memories),
+                table_elements=limits.table_elements,
+                instances=limits.instances,
+                tables=limits.tables,
+                memories=limits.memories,
+            ),
+            runs_at_start=shape.has_start,
+            metered=key.metered,
+        )
+        try:
+            return self._calls.link(plan)
+        except LinkError as error:
+            raise ModuleFault(source.name, f"cannot be linked: {error}") from None
+
+    def _session_plan(
+        self, spec: TransformerSpec, source: ModuleBytes, shape: ModuleShape, link: Link, key: EngineKey
+    ) -> SessionPlan:
+        limits = spec.limits
+        functions = shape.exports.functions
+        declared = shape.memory_bytes_declared
+        memory_bytes_max = limits.memory_bytes if declared is None else min(declared, limits.memory_bytes)
+        guests = GuestPlan(
+            name=spec.name,
+            link=link,
+            limits=limits,
+            memory_bytes_max=memory_bytes_max,
+            config=abi.encode_config(dict(spec.config)) if functions[2] >= 0 else None,
+            has_initialize=functions[4] >= 0,
+            has_cursor=functions[3] >= 0,
+            metered=key.metered,
+            ticker=self._ticker,
+            services=self._services,
+            clock_ns=self._clock_ns,
+            counters=self._counters,
+            slots=self._pool(key),
+        )
+        return SessionPlan(
+            guests=guests,
+            rules=Rules(spec.name, source.sha256, limits.describe(), limits.output_bytes_per_event, None),
+            instance=spec.instance,
+            encoding=spec.encoding,
+            isolation_budget_ms=self._isolation_budget_ms or ISOLATION_DEADLINES * limits.deadline_ms,
+            frame_bytes_max=min(limits.allocation_bytes_max, memory_bytes_max // BATCH_MEMORY_PART),
+        )
+
+    def _pool(self, key: EngineKey) -> threading.Semaphore | None:
+        if key.pool is None:
+            return None
+        with self._lock:
+            return self._pools.setdefault(key, threading.BoundedSemaphore(key.pool.slots))
+
+
+def _start_once(plan: GuestPlan) -> None:
+    guest = Guest(plan)
+    try:
+        guest.start()
+        guest.probe()
+    finally:
+        guest.close()

@@ -1,0 +1,302 @@
+"""One lane × one transformer: runs batches, and keeps what is worth keeping between them.
+
+A batch crosses in as few pieces as its size, the guest's memory and the recent past allow. Whatever events or guests do becomes
+an outcome; only a module that is itself at fault raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from sandbox.guest import Guest, GuestPlan
+from sandbox.isolation import Findings, Isolation
+from sandbox.results import Rules, judge
+from sandbox.traps import Trouble
+from schemas.abi import BatchEncoder, FrameError, decode_results
+from schemas.errors import ModuleFault
+from schemas.event import Batch, Event, TopicPartition
+from schemas.limits import format_bytes
+from schemas.outcome import LogLine, Outcome, Report, Violation, ViolationKind
+from schemas.specs import InstancePolicy
+
+BATCH_MEMORY_PART = 8
+"""A frame of several events is at most this part of the guest's memory: room for the guest to work in."""
+RESULT_BYTES_MAX = 4 << 20
+"""A result frame of several events, unless what went in was large itself. Decoding multiplies a hostile frame by about 20."""
+RESULT_OVERHEAD_BYTES = 64 << 10
+"""What a lone event's result frame may have beyond its output: msgpack and record structure."""
+GROW_AFTER = 8
+"""Healthy crossings in a row after which the batch size doubles again."""
+UNLIMITED = 1 << 30
+
+
+class Pace:
+    """How many events cross together: halved by batch effects, grown back by health."""
+
+    __slots__ = ("_healthy", "events_max")
+
+    def __init__(self) -> None:
+        self.events_max = UNLIMITED
+        self._healthy = 0
+
+    def shrink(self, events_max: int) -> None:
+        """No more than this for a while."""
+        self.events_max = max(1, min(self.events_max, events_max))
+        self._healthy = 0
+
+    def healthy(self, count: int, elapsed_ns: int, deadline_ns: int) -> None:
+        """`count` events crossed without trouble. Slow ones shrink the next crossing before it meets the deadline."""
+        if elapsed_ns > deadline_ns // 2 and count > 1:
+            self.shrink(count // 2)
+        elif self.events_max < UNLIMITED and elapsed_ns < deadline_ns // 4:
+            self._healthy += 1
+            if self._healthy >= GROW_AFTER:
+                self.events_max = min(UNLIMITED, self.events_max * 2)
+                self._healthy = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one `Session.run` adds up."""
+
+    log_bytes_left: int
+    crossings: int = 0
+    memory_bytes_peak: int = 0
+    fuel_used: int = 0
+    host_calls: int = 0
+    escape_attempts: int = 0
+    wasted_ns: int = 0
+    lone_ns_max: int = 0
+    """The slowest healthy crossing of a single event."""
+    logs: list[LogLine] = field(default_factory=list)
+    logs_suppressed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """What a session needs of its transformer."""
+
+    guests: GuestPlan
+    rules: Rules
+    instance: InstancePolicy
+    encoding: str
+    isolation_budget_ms: int
+    frame_bytes_max: int
+    """For frames of several events; a single event's may be as large as `allocation_bytes_max`."""
+
+    def for_topics(self, topics: frozenset[str] | None) -> SessionPlan:
+        """The same, for guests that may name these topics; None allows any."""
+        return replace(self, rules=replace(self.rules, topics=topics))
+
+
+class Session:
+    """Runs the batches of one lane through one transformer. Used by one thread at a time."""
+
+    def __init__(self, plan: SessionPlan) -> None:
+        self._plan = plan
+        self._limits = plan.guests.limits
+        self._deadline_ns = self._limits.deadline_ms * 1_000_000
+        self._budget_ns = plan.isolation_budget_ms * 1_000_000
+        self._clock_ns = plan.guests.clock_ns
+        self._guest = Guest(plan.guests)
+        self._pace = Pace()
+        self._source: TopicPartition | None = None
+        self._encoder = BatchEncoder(TopicPartition("", 0))
+        self._tally = Tally(0)
+        self._part: Sequence[Event] = ()
+        self._stopping = False
+
+    @property
+    def events_max(self) -> int:
+        """How many events cross together at present."""
+        return 1 if self._plan.instance is InstancePolicy.PER_EVENT else self._pace.events_max
+
+    def run(self, batch: Batch) -> Report:
+        """What became of each event. Never raises for what events or guests do.
+
+        Raises ModuleFault when the module itself faults; no event is to blame then, and none has an outcome.
+        """
+        began = self._clock_ns()
+        self._tally = tally = Tally(self._limits.log_bytes_per_batch)
+        self._set_source(batch.source)
+        outcomes: list[Outcome] = []
+        exhausted = False
+        try:
+            while len(outcomes) < len(batch.events) and not exhausted:
+                decided = self._advance(batch.events, len(outcomes))
+                outcomes.extend(decided)
+                exhausted = len(decided) < len(self._part) or self.is_spent()
+        finally:
+            self._part = ()
+            self._count()
+        return Report(
+            outcomes=outcomes,
+            elapsed_ns=self._clock_ns() - began,
+            memory_bytes_peak=tally.memory_bytes_peak,
+            crossings=tally.crossings,
+            exhausted=len(outcomes) < len(batch.events),
+            fuel_used=tally.fuel_used if self._plan.guests.metered else None,
+            logs=tally.logs,
+            logs_suppressed=tally.logs_suppressed,
+            host_calls=tally.host_calls,
+        )
+
+    def stop(self) -> None:
+        """Make a `run` in another thread return what it has, after at most one more deadline. For shutdown and revocation."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Discard the guest. Safe to repeat; the session must not be running."""
+        self._guest.close()
+
+    def cross(self, indexes: Sequence[int]) -> list[Outcome | Trouble] | Trouble:
+        """Run these events of the current part together, on a fresh guest (see `isolation.Runner`)."""
+        self._guest.close()
+        return self._cross([self._part[index] for index in indexes])
+
+    def condemn(self, trouble: Trouble, attempt: int) -> Violation:
+        """The violation that this lone run on a fresh guest amounts to."""
+        rules = self._plan.rules
+        return Violation(
+            kind=trouble.kind,
+            message=trouble.message,
+            transformer=rules.transformer,
+            module_sha256=rules.module_sha256,
+            code=trouble.code,
+            backtrace=trouble.backtrace,
+            elapsed_us=trouble.elapsed_ns // 1000,
+            memory_bytes_peak=trouble.memory_bytes,
+            limits=rules.limits,
+            attempt=attempt,
+        )
+
+    def is_spent(self) -> bool:
+        """The isolation budget is used up, or `stop` was called."""
+        return self._stopping or self._tally.wasted_ns > self._budget_ns
+
+    def _advance(self, events: Sequence[Event], at: int) -> Sequence[Outcome]:
+        """Outcomes of the next part of the batch: at least one, and of all of it unless the budget is used up."""
+        size = min(self.events_max, len(events) - at)
+        self._part = events if size == len(events) else events[at : at + size]
+        body = self._fit()
+        fresh = not self._guest.is_open
+        began = self._clock_ns()
+        answers = self._cross(self._part, body)
+        if isinstance(answers, Trouble):
+            return self._isolate(answers, fresh=fresh)
+        self._pace.healthy(len(self._part), self._clock_ns() - began, self._deadline_ns)
+        for answer in answers:
+            if type(answer) is Trouble:
+                return self._settle(answers, fresh=fresh)
+        return answers  # type: ignore[return-value]
+
+    def _fit(self) -> bytes:
+        """Encode the part, made smaller until its frame is."""
+        limit = self._plan.frame_bytes_max
+        body = self._encoder.body(self._part)
+        while len(body) > limit and len(self._part) > 1:
+            size = len(self._part) * limit // len(body)
+            self._part = self._part[: max(1, min(size, len(self._part) - 1))]
+            body = self._encoder.body(self._part)
+        return body
+
+    def _isolate(self, trouble: Trouble, *, fresh: bool) -> Sequence[Outcome]:
+        if fresh and len(self._part) == 1:
+            return [self.condemn(trouble, attempt=1)]
+        return self._learn(Isolation(self, len(self._part)).after_trouble(trouble))
+
+    def _settle(self, answers: list[Outcome | Trouble], *, fresh: bool) -> Sequence[Outcome]:
+        only = answers[0]
+        if fresh and isinstance(only, Trouble) and len(answers) == 1:
+            return [self.condemn(only, attempt=1)]
+        return self._learn(Isolation(self, len(self._part)).after_answers(answers))
+
+    def _learn(self, findings: Findings) -> Sequence[Outcome]:
+        """Smaller crossings for a while where size was to blame."""
+        if findings.exhausted:
+            self._pace.shrink(1)
+        elif findings.events_max is not None:
+            by_time = self._deadline_ns // (2 * max(1, self._tally.lone_ns_max))
+            self._pace.shrink(min(findings.events_max, max(1, by_time)))
+        return findings.outcomes
+
+    def _cross(self, events: Sequence[Event], body: bytes | None = None) -> list[Outcome | Trouble] | Trouble:
+        """One crossing, with its costs added up. The guest stays only if it is a reused one and did well."""
+        if body is None:
+            body = self._encoder.body(events)
+        frame_bytes = len(self._encoder.head) + len(body)
+        if frame_bytes > self._limits.allocation_bytes_max:
+            return _frame_too_large(frame_bytes, self._limits.allocation_bytes_max)
+        began = self._clock_ns()
+        healthy = False
+        try:
+            answers = self._ask(events, body)
+            healthy = not isinstance(answers, Trouble)
+        finally:
+            self._account(self._clock_ns() - began, len(events), healthy=healthy)
+            if not (healthy and self._plan.instance is InstancePolicy.REUSED):
+                self._guest.close()
+        return answers
+
+    def _ask(self, events: Sequence[Event], body: bytes) -> list[Outcome | Trouble] | Trouble:
+        """Send the frame and look into the answer."""
+        answer = self._send(body, len(events))
+        if isinstance(answer, Trouble):
+            return answer
+        try:
+            return judge(events, decode_results(answer, len(events)), self._plan.rules)
+        except FrameError as error:
+            message = f"the result frame is not what the ABI says: {error}"
+            return Trouble(ViolationKind.BAD_OUTPUT, message, memory_bytes=self._guest.memory_bytes)
+
+    def _send(self, body: bytes, count: int) -> bytes | Trouble:
+        """The result frame. A worn guest whose `alloc` faults is replaced by a fresh one before the module is blamed."""
+        guest = self._guest
+        guest.log_bytes_left = self._tally.log_bytes_left
+        result_bytes_max = self._result_bytes_max(len(body), count)
+        if guest.is_open:
+            with suppress(ModuleFault):
+                return guest.cross(self._encoder.head, body, count, result_bytes_max)
+            guest.close()
+        guest.start()
+        return guest.cross(self._encoder.head, body, count, result_bytes_max)
+
+    def _result_bytes_max(self, body_bytes: int, count: int) -> int:
+        alone = self._limits.output_bytes_per_event + RESULT_OVERHEAD_BYTES
+        return alone if count == 1 else max(alone, RESULT_BYTES_MAX, 2 * body_bytes)
+
+    def _account(self, elapsed_ns: int, count: int, *, healthy: bool) -> None:
+        tally, guest = self._tally, self._guest
+        host = guest.host
+        tally.crossings += 1
+        tally.host_calls += host.host_calls
+        tally.escape_attempts += host.bad_pointers
+        tally.fuel_used += guest.fuel_used
+        if guest.is_open:
+            tally.memory_bytes_peak = max(tally.memory_bytes_peak, guest.memory_bytes)
+        if healthy or count == 1:  # what a failed crossing of several logged will be logged again
+            tally.logs.extend(host.logs)
+            tally.logs_suppressed += host.logs_suppressed
+            tally.log_bytes_left = host.log_bytes_left
+        if not healthy:
+            tally.wasted_ns += elapsed_ns
+        elif count == 1:
+            tally.lone_ns_max = max(tally.lone_ns_max, elapsed_ns)
+
+    def _set_source(self, source: TopicPartition) -> None:
+        if source != self._source:
+            self._source = source
+            self._encoder = BatchEncoder(source, self._plan.encoding)
+
+    def _count(self) -> None:
+        tally = self._tally
+        self._plan.guests.counters.add(
+            crossings=tally.crossings, host_calls=tally.host_calls, escape_attempts=tally.escape_attempts
+        )
+
+
+def _frame_too_large(frame_bytes: int, limit: int) -> Trouble:
+    message = f"the event's frame has {frame_bytes} bytes; the largest allocation is {format_bytes(limit)}"
+    return Trouble(ViolationKind.MEMORY, message, oversize=True)

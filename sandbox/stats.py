@@ -1,0 +1,48 @@
+"""Counts of what the sandbox did, added up once per run."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxStats:
+    """A snapshot."""
+
+    cached_modules: int = 0
+    """Compiled modules in memory."""
+    cache_hits: int = 0
+    """Compiled modules taken from memory or disk."""
+    cache_misses: int = 0
+    cache_evictions: int = 0
+    active_instances: int = 0
+    instances_created: int = 0
+    crossings: int = 0
+    host_calls: int = 0
+    escape_attempts: int = 0
+    """Addresses outside its own memory that a guest accessed, returned or handed to the host."""
+    pool_slots: int = 0
+    """Instances that all pools together hold at most."""
+
+
+_COUNTED = frozenset(field.name for field in fields(SandboxStats))
+
+
+class Counters:
+    """Thread-safe sums behind `SandboxStats`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(_COUNTED, 0)
+
+    def add(self, **amounts: int) -> None:
+        """Add to these counts."""
+        with self._lock:
+            for name, amount in amounts.items():
+                self._counts[name] += amount
+
+    def snapshot(self, **now: int) -> SandboxStats:
+        """The counts, with these gauges."""
+        with self._lock:
+            return SandboxStats(**{**self._counts, **now})

@@ -1,0 +1,40 @@
+"""A loaded transformer: checked, compiled, linked, started once. Makes sessions."""
+
+from __future__ import annotations
+
+from sandbox.session import Session, SessionPlan
+from schemas.event import Batch
+from schemas.limits import Limits
+from schemas.outcome import Report
+from schemas.specs import TransformerSpec
+
+
+class Transformer:
+    """One module under one set of limits. May be used from any thread; its sessions from one thread at a time each."""
+
+    def __init__(self, spec: TransformerSpec, sha256: str, plan: SessionPlan) -> None:
+        self.spec = spec
+        self.sha256 = sha256
+        self._plan = plan
+
+    @property
+    def name(self) -> str:
+        """As the registry calls it."""
+        return self.spec.name
+
+    @property
+    def limits(self) -> Limits:
+        """What one event may cost."""
+        return self.spec.limits
+
+    def session(self, allowed_topics: frozenset[str] | None = None) -> Session:
+        """A lane's own session. `allowed_topics` are those a guest may name; None allows any."""
+        return Session(self._plan.for_topics(allowed_topics))
+
+    def run(self, batch: Batch) -> Report:
+        """One batch through a session of its own (see `Session.run`)."""
+        session = self.session()
+        try:
+            return session.run(batch)
+        finally:
+            session.close()
