@@ -1,0 +1,1 @@
+"""Figures with their method; see RESULTS.md."""
