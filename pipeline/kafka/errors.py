@@ -15,7 +15,7 @@ _FENCED: tuple[type[Exception], ...] = (
     kafka.InvalidProducerEpoch,
     kafka.InvalidProducerIdMapping,
     kafka.UnknownProducerId,
-    # aiokafka answers this for a call on a producer that its background task has found fenced (client-limits H)
+    # aiokafka answers this for a call on a producer that its background task has found fenced
     kafka.IllegalOperation,
 )
 
