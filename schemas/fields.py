@@ -38,6 +38,8 @@ VARIABLE_PATTERN = r".*\$\{.*"
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 TOPIC_PATTERN = r"[a-zA-Z0-9._-]{1,249}"
+OWN_HEADERS = "penstock."
+"""What the names of the headers of dead letters begin with."""
 _INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -175,6 +177,14 @@ def _group(value: object) -> str:
     return value
 
 
+def _header(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= 249:
+        refuse("{shown} is not a header's name", "1 to 249 characters")
+    if value.startswith(OWN_HEADERS):
+        refuse("{shown} is a header that penstock keeps for itself", "choose another name")
+    return value
+
+
 def _sha256(value: object) -> str:
     if not isinstance(value, str) or not _HEX_DIGEST.fullmatch(value.lower()):
         refuse("{shown} is not a sha256", "64 hexadecimal digits in quotes, as sha256sum prints them")
@@ -213,6 +223,7 @@ Source = Annotated[str, BeforeValidator(_source), _text_schema(f"{TOPIC_PATTERN}
 Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
 Group = Annotated[str, BeforeValidator(_group), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200})]
 Sha256 = Annotated[str, BeforeValidator(_sha256), _text_schema("[0-9a-fA-F]{64}")]
+HeaderName = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "minLength": 1})]
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Flag = Annotated[
     bool,

@@ -16,6 +16,7 @@ from schemas.fields import (
     Count,
     Flag,
     Group,
+    HeaderName,
     Name,
     RateText,
     Sha256,
@@ -225,7 +226,7 @@ class HeadersEntry(_Shape):
     """Changes to the headers of emitted records; all others are kept."""
 
     drop: Texts | None = Field(default=None, description="Names of headers to leave out.")
-    add: dict[Text, str] | None = Field(default=None, repr=False, description="Headers to add, name to value.")
+    add: dict[HeaderName, str] | None = Field(default=None, repr=False, description="Headers to add, name to value.")
 
 
 class RouteEntry(_Shape):

@@ -23,7 +23,8 @@ def pattern_problem(pattern: str) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            re.compile(f"^(?:{pattern})$")
+            re.compile(pattern)
+            re.compile(f"^(?:{pattern})$")  # as Kafka clients are given it: flags such as (?i) cannot stand inside
     except re.error as error:
         return f"is not a regular expression: {error.msg}"
     except (RecursionError, OverflowError):

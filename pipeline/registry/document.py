@@ -33,7 +33,7 @@ class Spot:
 class Document:
     """Plain data and its places. A document made in code has no places and an empty file name."""
 
-    data: Any
+    data: Any = field(repr=False)
     file: str = ""
     values: Mapping[Steps, Spot] = field(default_factory=dict)
     keys: Mapping[Steps, Spot] = field(default_factory=dict)
@@ -42,6 +42,7 @@ class Document:
 
     def fault(self, steps: Steps, problem: str, remedy: str = "", *, at_key: bool = False) -> Fault:
         """A fault at this place, or at the nearest one around it that stands in the file. `{shown}` becomes the text there."""
+        steps = self._whole(steps)
         spot = self.spot(steps, at_key=at_key)
         shown = quoted(str(steps[-1])) if at_key and steps else self.shown(steps)
         return Fault(
@@ -63,14 +64,15 @@ class Document:
             order = (self.keys, self.values)
         return self.values.get(())
 
+    def _whole(self, steps: Steps) -> Steps:
+        """Without the index into a text that stands for a list: `also_to: x`, `brokers: a:1,b:2`."""
+        return steps[:-1] if steps and isinstance(steps[-1], int) and steps[:-1] in self.written else steps
+
     def shown(self, steps: Steps) -> str:
         """The value's text as the file has it, in quotes; never what came from the environment, never what may be a secret."""
         if _is_secret(steps):
             return _VALUE
-        for length in (len(steps), len(steps) - 1):
-            if steps[:length] in self.written:
-                return quoted(self.written[steps[:length]])
-        return _VALUE
+        return quoted(self.written[steps]) if steps in self.written else _VALUE
 
 
 def dotted(steps: Steps) -> str:

@@ -102,7 +102,7 @@ def _config(document: Document, steps: Steps, value: object) -> Iterator[Fault]:
 
 def _chains(document: Document, declared: Collection[str]) -> Iterator[Fault]:
     """Names in `through`, also of routes that were refused for something else."""
-    routes = document.data.get("routes")
+    routes = document.data.get("routes") if declared else None
     for route, entry in routes.items() if isinstance(routes, dict) else ():
         through = entry.get("through") if isinstance(entry, dict) else None
         for index, name in enumerate(

@@ -189,7 +189,7 @@ def _batch(entries: Iterable[BatchEntry | None], chain: Iterable[TransformerSpec
             written.update({_BATCH[key]: value for key, value in _picked(entry, _BATCH).items()})
     policy = replace(BatchPolicy(), **written)
     if "bytes_max" not in written:
-        fitting = (batch_bytes_fitting(transformer.limits) // 2 for transformer in chain)
+        fitting = (batch_bytes_fitting(transformer.limits) // 4 for transformer in chain)
         policy = replace(policy, bytes_max=min(policy.bytes_max, *fitting, policy.in_flight_bytes_max))
     if "in_flight_bytes_max" not in written:
         policy = replace(policy, in_flight_bytes_max=max(policy.in_flight_bytes_max, policy.bytes_max))

@@ -45,7 +45,8 @@ def _loops(document: Document, route: RouteSpec, control_topic: str) -> Iterator
     here: Steps = ("routes", route.name)
     outputs: list[tuple[Steps, str, str]] = [((*here, "to"), route.to, "the destination")]
     outputs += [((*here, "also_to", index), topic, "the destination") for index, topic in enumerate(route.also_to)]
-    outputs.append(((*here, "dead_letter"), route.dead_letter, "the dead-letter topic"))
+    if (*here, "dead_letter") in document.values or not reads(route, route.to):
+        outputs.append(((*here, "dead_letter"), route.dead_letter, "the dead-letter topic"))
     for steps, topic, role in outputs:
         if reads(route, topic):
             remedy = "write to another topic, or narrow `from`"
