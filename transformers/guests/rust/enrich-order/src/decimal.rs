@@ -158,7 +158,8 @@ impl Visitor<'_> for DecimalVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Decimal, E> {
-        self.visit_str(&number.to_string())
+        // By way of JSON's shortest text; the standard formatter is 20 KB of code that nothing else here needs.
+        self.visit_str(&serde_json::to_string(&number).map_err(E::custom)?)
     }
 }
 

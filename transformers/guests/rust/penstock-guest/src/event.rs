@@ -53,7 +53,7 @@ impl<'a> Headers<'a> {
     }
 
     /// The value of the last header of this name, which is the one that counts in Kafka.
-    pub fn last(&self, name: &str) -> Option<Option<&'a [u8]>> {
+    pub fn value_of(&self, name: &str) -> Option<Option<&'a [u8]>> {
         (*self).filter(|(found, _)| *found == name).last().map(|(_, value)| value)
     }
 }

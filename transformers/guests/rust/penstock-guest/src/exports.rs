@@ -6,6 +6,7 @@ use std::sync::{Once, OnceLock};
 
 use serde::de::DeserializeOwned;
 
+use crate::config;
 use crate::event::Event;
 use crate::frame::{BadFrame, Reader};
 use crate::outcome::{self, Outcome};
@@ -89,9 +90,9 @@ pub fn cursor() -> u32 {
 /// `penstock_v1_configure`: decodes the configuration, or fails with what is wrong about it.
 pub fn configure<C: DeserializeOwned>(slot: &OnceLock<C>, ptr: u32, len: u32) -> u32 {
     prepare();
-    let config = decode(frame(ptr, len));
+    let decoded = decode(frame(ptr, len));
     INSTANCE.blocks.borrow_mut().spent = true;
-    u32::from(slot.set(config).is_err())
+    u32::from(slot.set(decoded).is_err())
 }
 
 /// `penstock_v1_transform`: one result per event of the batch, in order.
@@ -143,7 +144,7 @@ fn frame<'a>(ptr: u32, len: u32) -> &'a [u8] {
 }
 
 fn decode<C: DeserializeOwned>(config: &[u8]) -> C {
-    rmp_serde::from_slice(config).unwrap_or_else(|error| fail("config", &format!("config: {error}")))
+    config::decode(config).unwrap_or_else(|error| fail("config", &format!("config: {error}")))
 }
 
 /// Panics tell the host what and where before they trap.

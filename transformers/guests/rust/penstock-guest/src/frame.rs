@@ -14,6 +14,26 @@ pub(crate) struct Meta<'a> {
     pub encoding: &'a str,
 }
 
+/// The head of any value: a scalar in full, or how many items or entries follow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Token<'a> {
+    Scalar(Scalar<'a>),
+    Array(u32),
+    Map(u32),
+}
+
+/// A value with nothing inside.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Scalar<'a> {
+    Nil,
+    Boolean(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
 /// A position in a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
@@ -123,6 +143,32 @@ impl<'a> Reader<'a> {
             }
             _ => Err(BadFrame),
         }
+    }
+
+    /// The next value of whatever type; extension types are refused.
+    pub fn token(&mut self) -> Result<Token<'a>, BadFrame> {
+        let tag = *self.rest.first().ok_or(BadFrame)?;
+        Ok(match tag {
+            0x80..=0x8f | 0xde..=0xdf => Token::Map(self.map()?),
+            0x90..=0x9f | 0xdc..=0xdd => Token::Array(self.array()?),
+            _ => Token::Scalar(self.scalar(tag)?),
+        })
+    }
+
+    fn scalar(&mut self, tag: u8) -> Result<Scalar<'a>, BadFrame> {
+        if matches!(tag, 0xc0 | 0xc2 | 0xc3 | 0xca | 0xcb | 0xcf) {
+            self.tag()?;
+        }
+        Ok(match tag {
+            0xc0 => Scalar::Nil,
+            0xc2..=0xc3 => Scalar::Boolean(tag == 0xc3),
+            0xca => Scalar::Float(f64::from(f32::from_bits(self.number(4)? as u32))),
+            0xcb => Scalar::Float(f64::from_bits(self.number(8)?)),
+            0xcf => Scalar::Unsigned(self.number(8)?),
+            0xa0..=0xbf | 0xd9..=0xdb => Scalar::Text(self.text()?),
+            0xc4..=0xc6 => Scalar::Bytes(self.bytes()?.ok_or(BadFrame)?),
+            _ => Scalar::Signed(self.integer()?),
+        })
     }
 
     /// Moves past one value, however deep it is nested.
@@ -251,8 +297,8 @@ mod tests {
         let event = reader.event(&meta).unwrap();
         assert_eq!((event.offset, event.timestamp_ms, event.key, event.value), (7, 8, None, Some(&b"{}"[..])));
         assert_eq!(event.headers.collect::<Vec<_>>(), [("h", Some(&[5][..]))]);
-        assert_eq!(event.headers.last("h"), Some(Some(&[5][..])));
-        assert_eq!(event.headers.last("x"), None);
+        assert_eq!(event.headers.value_of("h"), Some(Some(&[5][..])));
+        assert_eq!(event.headers.value_of("x"), None);
         assert!(reader.is_at_end());
     }
 }
