@@ -69,8 +69,8 @@ routes:
 
 
 def run_penstock(bootstrap: str, name: str, events: int, folder: Path) -> Figures:
-    for topic in ("out", "out.dead-letter"):
-        create_topic(bootstrap, f"{name}.{topic}", PARTITIONS)
+    create_topic(bootstrap, f"{name}.out", PARTITIONS)
+    create_topic(bootstrap, f"{name}.out.dead-letter", PARTITIONS, {"max.message.bytes": "2000000"})
     registry = folder / f"{name}.yaml"
     registry.write_text(REGISTRY.format(bootstrap=bootstrap, name=name, modules=ROOT / "transformers" / "modules"))
     command = [sys.executable, "-m", "pipeline.cli", "run", str(registry), "--log-level", "warning"]

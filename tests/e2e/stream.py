@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.dead_letter import read_dead_letter
-from tests.services.topics import Kept
+from tests.services.topics import Kept, create_topic
 
 MODULES = Path(__file__).parents[2] / "transformers" / "modules"
 NOTE = '"penstock_demo":"'
@@ -48,7 +48,7 @@ def registry_text(bootstrap: str, name: str, delivery: str = "exactly-once", ext
     """A registry for the stream, with topics and group named after `name`."""
     return f"""
 version: 1
-kafka: {{brokers: "{bootstrap}", group: "{name}", control_topic: "{name}.control"}}
+kafka: {{brokers: "{bootstrap}", group: "{name}", control_topic: "{name}.control", session_timeout: 3s}}
 delivery: {delivery}
 shutdown_timeout: 20s
 transformers:
@@ -67,6 +67,13 @@ routes:
     dead_letter: {name}.dlq
     {extra}
 """
+
+
+def create_stream_topics(bootstrap: str, name: str, partitions: int) -> None:
+    """The topics of `registry_text`; the dead letters' takes whatever the source does, and the headers."""
+    create_topic(bootstrap, f"{name}.in", partitions)
+    create_topic(bootstrap, f"{name}.out", partitions)
+    create_topic(bootstrap, f"{name}.dlq", partitions, {"max.message.bytes": "2000000"})
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.stream import account, fate, orders, registry_text
+from tests.e2e.stream import account, create_stream_topics, fate, orders, registry_text
 from tests.services.kafka import KafkaBroker
-from tests.services.topics import committed_offsets, create_topic, produce, read_topic
+from tests.services.topics import committed_offsets, produce, read_topic
 
 pytestmark = pytest.mark.services
 
@@ -65,8 +65,7 @@ def test_three_kills_lose_and_double_nothing(
     kafka_broker: KafkaBroker, unique: Callable[[str], str], tmp_path: Path
 ) -> None:
     bootstrap, name = kafka_broker.bootstrap, unique("kills")
-    for topic in ("in", "out", "dlq"):
-        create_topic(bootstrap, f"{name}.{topic}", PARTITIONS)
+    create_stream_topics(bootstrap, name, PARTITIONS)
     assert produce(bootstrap, f"{name}.in", orders(EVENTS)) == EVENTS
     registry, log = tmp_path / "registry.yaml", tmp_path / "log"
     registry.write_text(registry_text(bootstrap, name, extra="batch: {events: 256, commit_interval: 50ms}"))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 TIMEOUT_S = 30.0
+T = TypeVar("T")
 
 
 class Kept(NamedTuple):
@@ -138,10 +140,25 @@ def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
     try:
         partitions = consumer.list_topics(topic, TIMEOUT_S).topics[topic].partitions
-        found = consumer.committed([TopicPartition(topic, index) for index in partitions], TIMEOUT_S)
+        found = _once_coordinated(
+            lambda: consumer.committed([TopicPartition(topic, index) for index in partitions], TIMEOUT_S)
+        )
         return {each.partition: each.offset for each in found if each.offset >= 0}
     finally:
         consumer.close()
+
+
+def _once_coordinated(ask: Callable[[], T]) -> T:
+    """The answer, asked again while the broker is still loading its groups (the first seconds after its start)."""
+    until = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            loading = error.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+            if not loading or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def _admin(bootstrap: str) -> AdminClient:
