@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.app import LaneStatus, Pipeline
-    from pipeline.memory.driver import LaneHaltedError, PipelineDriver, Sent
+    from pipeline.memory.driver import PipelineDriver
+    from pipeline.memory.driver_lane import LaneHaltedError, Sent
     from pipeline.registry import RegistryBuilder, load_registry
 
 __all__ = [
@@ -24,12 +25,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LaneHaltedError": "pipeline.memory.driver",
+    "LaneHaltedError": "pipeline.memory.driver_lane",
     "LaneStatus": "pipeline.app",
     "Pipeline": "pipeline.app",
     "PipelineDriver": "pipeline.memory.driver",
     "RegistryBuilder": "pipeline.registry",
-    "Sent": "pipeline.memory.driver",
+    "Sent": "pipeline.memory.driver_lane",
     "load_registry": "pipeline.registry",
 }
 

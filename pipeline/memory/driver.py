@@ -9,32 +9,25 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
 
-from pipeline.assembly import make_breakers, make_chain
-from pipeline.chain import Chain, Halt, Verdicts
 from pipeline.memory.broker import MemoryBroker
 from pipeline.memory.clock import ManualClock
+from pipeline.memory.driver_lane import DriverLane, LaneHaltedError, Sent
 from pipeline.memory.transport import MemoryTransport
-from pipeline.observe.null import NullSpan
 from pipeline.placement import murmur2
-from pipeline.plan import Destinations, plan
-from pipeline.ports import EventSink, LaneId, LaneState
 from pipeline.registry import load_checked
 from pipeline.registry.shape import did_you_mean
 from pipeline.registry.topology import reads
-from pipeline.workers import InlineThread
 from sandbox import Sandbox, Transformer
 from schemas.dead_letter import DeadLetter, read_dead_letter
-from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError
-from schemas.event import Batch, Event, Headers, TopicPartition
-from schemas.outcome import Outcome, Violation
+from schemas.errors import ConfigError, Fault, ModuleFault
+from schemas.event import Event, TopicPartition
 from schemas.specs import Registry, RouteSpec
 
 T = TypeVar("T")
@@ -43,35 +36,6 @@ Payload = bytes | str | Mapping[str, Any] | Sequence[Any] | None
 
 _CASCADE_MAX = 10_000
 """Partitions visited on account of one event: routes may feed each other, but not for ever."""
-
-
-class LaneHaltedError(PenstockError):
-    """An event was sent to a lane that is stopped or paused; `PipelineDriver.resume` lets it go on."""
-
-    code = "halted"
-
-    def __init__(self, lane: LaneId, halt: Halt) -> None:
-        super().__init__(
-            f"lane {lane} is {halt.state}: {halt.reason} — driver.resume({lane.route!r}) does what `penstock resume` does"
-        )
-        self.lane = lane
-        self.halt = halt
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What one route made of one event."""
-
-    route: str
-    source: TopicPartition
-    event: Event
-    """As the topic holds it, with its offset and timestamp."""
-    outcome: Outcome | None
-    """None: the lane halted before this event had a verdict; it is run again after `resume`."""
-    tolerated: tuple[Violation, ...] = ()
-    """Violations that `on_violation: drop` or `pass-through` took care of."""
-    halt: Halt | None = None
-    """Why the lane takes no further event."""
 
 
 class PipelineDriver:
@@ -102,7 +66,7 @@ class PipelineDriver:
         Raises ConfigError for a registry with faults, or a module that is refused.
         """
         self.clock = ManualClock(time_ms)
-        self._lanes: dict[tuple[str, TopicPartition], _DriverLane] = {}
+        self._lanes: dict[tuple[str, TopicPartition], DriverLane] = {}
         self._own_sandbox = sandbox is None
         self._sandbox = sandbox or Sandbox()
         try:
@@ -205,7 +169,7 @@ class PipelineDriver:
         if self._own_sandbox:
             self._sandbox.close()
 
-    def _run(self, lanes: Sequence[_DriverLane]) -> list[Sent]:
+    def _run(self, lanes: Sequence[DriverLane]) -> list[Sent]:
         """Run these lanes to the end of their partitions, then whatever lanes are fed by them."""
         sent: list[Sent] = []
         written: deque[TopicPartition] = deque()
@@ -229,14 +193,14 @@ class PipelineDriver:
         routes = self.registry.routes.values()
         return [source for route in routes for source in route.sources or (f"/{route.pattern}/",)]
 
-    def _lanes_at(self, at: TopicPartition) -> list[_DriverLane]:
+    def _lanes_at(self, at: TopicPartition) -> list[DriverLane]:
         return [self._lane(route, at) for route in self.registry.routes.values() if reads(route, at.topic)]
 
-    def _lane(self, route: RouteSpec, at: TopicPartition) -> _DriverLane:
+    def _lane(self, route: RouteSpec, at: TopicPartition) -> DriverLane:
         place = (route.name, at)
         if place not in self._lanes:
             sink = self._transport.sink(route.name, at, self._transport.source(route.name))
-            self._lanes[place] = _DriverLane(route, at, self._broker, sink, self.clock, self._transformers)
+            self._lanes[place] = DriverLane(route, at, self._broker, sink, self.clock, self._transformers)
         return self._lanes[place]
 
     def _route(self, name: str) -> RouteSpec:
@@ -258,95 +222,6 @@ class PipelineDriver:
     def _create(self, topic: str) -> None:
         count = self._partitions if isinstance(self._partitions, int) else self._partitions.get(topic, 1)
         self._broker.create_topic(topic, count)
-
-
-class _DriverLane:
-    """One route over one partition: the same steps as a `Passage`, one event at a time."""
-
-    def __init__(
-        self,
-        route: RouteSpec,
-        source: TopicPartition,
-        broker: MemoryBroker,
-        sink: EventSink,
-        clock: ManualClock,
-        transformers: Mapping[str, Transformer],
-    ) -> None:
-        self.identity = LaneId(route.name, source, route.group)
-        self.halt: Halt | None = None
-        self._route = route
-        self._source = source
-        self._broker = broker
-        self._sink = sink
-        self._clock = clock
-        self._transformers = transformers
-        self._breakers = make_breakers(route, transformers, clock)
-        self._chain = self._make_chain()
-        self._position = 0
-        _at_once(sink.open())
-        topics = (*route.destinations, route.dead_letter)
-        counts = {topic: broker.partition_count(topic) for topic in topics}
-        self._where = Destinations(source=broker.partition_count(source.topic), by_topic=counts)
-
-    def run(self, written: Callable[[TopicPartition], None]) -> list[Sent]:
-        """To the partition's end, or until halted; tells which partitions were written to."""
-        sent: list[Sent] = []
-        log = self._broker.partition(self._source)
-        while self.halt is None and (events := log.since(self._position, 1)):
-            sent.append(self._step(events[0], written))
-        return sent
-
-    def resume(self) -> None:
-        """Forget the halt and the breakers' strikes; a new passage has guests of its own."""
-        for breaker in self._breakers.values():
-            breaker.reset()
-        if self.halt is not None:
-            self.halt = None
-            self._chain.close()
-            self._chain = self._make_chain()
-
-    def close(self) -> None:
-        """Let go of the guests."""
-        self._chain.close()
-
-    def _step(self, event: Event, written: Callable[[TopicPartition], None]) -> Sent:
-        try:
-            verdicts = _at_once(self._chain.run(Batch(self._source, [event]), NullSpan()))
-        except ModuleFault as fault:
-            self.halt = Halt(LaneState.STOPPED, str(fault))
-            return Sent(self._route.name, self._source, event, None, halt=self.halt)
-        self._write(verdicts, written)
-        self.halt = verdicts.halt
-        outcomes = verdicts.outcomes()
-        tolerated = tuple(violation for _, violation in verdicts.tolerated)
-        return Sent(
-            self._route.name, self._source, event, outcomes[0] if outcomes else None, tolerated, halt=verdicts.halt
-        )
-
-    def _write(self, verdicts: Verdicts, written: Callable[[TopicPartition], None]) -> None:
-        planned = plan(self._route, self._source, verdicts, self._where, _NO_TRACE, self._clock.time_ms())
-        _at_once(self._sink.write(planned))
-        for outgoing in planned:
-            written(TopicPartition(outgoing.topic, outgoing.partition))
-        if verdicts.decided:
-            self._position = verdicts.batch.events[verdicts.decided - 1].offset + 1
-            _at_once(self._sink.commit(self._position))
-
-    def _make_chain(self) -> Chain:
-        return make_chain(self._route, self._transformers, self._breakers, InlineThread())
-
-
-_NO_TRACE: Headers = ()
-
-
-def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits: in memory, everything is there already."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    raise AssertionError("something in memory had to wait")
 
 
 def _bytes(payload: Payload) -> bytes | None:
