@@ -185,6 +185,16 @@ def _header(value: object) -> str:
     return value
 
 
+def _header_value(value: object) -> str:
+    if not isinstance(value, str):
+        refuse("{shown} is not text", "put it in quotes")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        refuse("is not text: it contains half of a surrogate pair", "write the character itself")
+    return value
+
+
 def _sha256(value: object) -> str:
     if not isinstance(value, str) or not _HEX_DIGEST.fullmatch(value.lower()):
         refuse("{shown} is not a sha256", "64 hexadecimal digits in quotes, as sha256sum prints them")
@@ -224,6 +234,7 @@ Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", 
 Group = Annotated[str, BeforeValidator(_group), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200})]
 Sha256 = Annotated[str, BeforeValidator(_sha256), _text_schema("[0-9a-fA-F]{64}")]
 HeaderName = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "minLength": 1})]
+HeaderValue = Annotated[str, BeforeValidator(_header_value), WithJsonSchema({"type": "string"})]
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Flag = Annotated[
     bool,

@@ -17,6 +17,7 @@ from schemas.fields import (
     Flag,
     Group,
     HeaderName,
+    HeaderValue,
     Name,
     RateText,
     Sha256,
@@ -226,7 +227,7 @@ class HeadersEntry(_Shape):
     """Changes to the headers of emitted records; all others are kept."""
 
     drop: Texts | None = Field(default=None, description="Names of headers to leave out.")
-    add: dict[HeaderName, str] | None = Field(default=None, repr=False, description="Headers to add, name to value.")
+    add: dict[HeaderName, HeaderValue] | None = Field(default=None, repr=False, description="Headers to add, name to value.")
 
 
 class RouteEntry(_Shape):
