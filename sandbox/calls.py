@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from wasmtime import Config, Engine, Module
 
 from sandbox.memory import GuestMemory
+from schemas.limits import Limits
 
 if TYPE_CHECKING:
     from sandbox.host import HostImport, HostState
@@ -63,6 +64,17 @@ class StoreLimits:
     tables: int
     memories: int
 
+    @classmethod
+    def of(cls, limits: Limits, memories: int) -> StoreLimits:
+        """For a module with this many memories, which share what the limits grant."""
+        return cls(
+            memory_bytes=limits.memory_bytes // max(1, memories),
+            table_elements=limits.table_elements,
+            instances=limits.instances,
+            tables=limits.tables,
+            memories=limits.memories,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Exports:
@@ -89,6 +101,11 @@ class LinkPlan:
 
 class Seat(Protocol):
     """A place for one instance at a time, with its buffers. Used by one thread at a time."""
+
+    @property
+    def is_open(self) -> bool:
+        """There is an instance."""
+        ...
 
     @property
     def memory(self) -> GuestMemory:

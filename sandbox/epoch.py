@@ -45,8 +45,10 @@ class EpochTicker:
             self._engines.append(increment)
 
     def enter(self) -> None:
-        """A guest is about to run."""
+        """A guest is about to run. Raises RuntimeError after `close`: nothing would stop it."""
         with self._wake:
+            if self._closed:
+                raise RuntimeError("the sandbox is closed")
             self._active += 1
             if self._asleep:
                 self._wake_up()
@@ -71,18 +73,18 @@ class EpochTicker:
             self._tick(ticks)
 
     def close(self) -> None:
-        """Stop the thread. Guests still running are not stopped."""
+        """No guest may start from now on. The thread ends with the last one that runs; if none does, before this returns."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+            thread, idle = self._thread, self._active == 0
+        if thread is not None and idle:
+            thread.join()
 
     def _wake_up(self) -> None:
         self._asleep = False
         self._origin_ns = self._clock_ns() - self._count * self._period_ns
-        if not self._auto or self._closed:
+        if not self._auto:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="penstock-epochs", daemon=True)
@@ -93,7 +95,7 @@ class EpochTicker:
     def _run(self) -> None:
         idle = 0
         with self._wake:
-            while not self._closed:
+            while self._active or not self._closed:
                 idle = 0 if self._active else idle + 1
                 if idle > IDLE_TICKS_MAX:
                     self._asleep = True

@@ -313,6 +313,11 @@ class FastSeat:
         self._complete = False
         """The exports' handles belong to the open store; a handle of another store would abort the process."""
 
+    @property
+    def is_open(self) -> bool:
+        """There is an instance."""
+        return self._complete
+
     def open(self, host: HostState, ticks: int) -> None:
         """A new store and instance."""
         assert self._store is None

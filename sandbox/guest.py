@@ -59,8 +59,6 @@ class Guest:
         self._seat: Seat = plan.link.seat()
         self._cursor: int | None = None
         self._holds_slot = False
-        self._is_placed = False
-        """There is an instance, though perhaps not yet a started one."""
         self.log_bytes_left = plan.limits.log_bytes_per_batch
         """What the next start and crossing may log."""
         self._host = self._new_host()
@@ -207,7 +205,6 @@ class Guest:
         phase = "its start function"
         try:
             self._seat.open(self._host, plan.ticker.ticks(plan.limits.deadline_ms))
-            self._is_placed = True
             if plan.has_initialize:
                 phase = "`_initialize`"
                 self._seat.call(INITIALIZE)
@@ -255,14 +252,13 @@ class Guest:
     def _fault(self, phase: str, facts: TrapFacts, began: int) -> ModuleFault:
         plan = self._plan
         self._raise_host_error()
-        memory_bytes = self._seat.memory.size() if self._is_placed else 0
+        memory_bytes = self._seat.memory.size() if self._seat.is_open else 0
         readings = Readings(plan.clock_ns() - began, memory_bytes, plan.memory_bytes_max)
         trouble = classify(facts, self._host, plan.limits, readings)
         detail = f"\n{trouble.backtrace}" if trouble.backtrace else ""
         return ModuleFault(plan.name, f"{phase} failed: {trouble.kind}: {trouble.message}{detail}")
 
     def _abandon(self) -> None:
-        self._is_placed = False
         self._cursor = None
         self._seat.close()
         self._give_slot_back()

@@ -20,6 +20,11 @@ from schemas import abi
 from schemas.errors import ModuleFault
 from schemas.specs import TransformerSpec
 
+
+class UngrantedImport(ModuleFault):
+    """The module imports what it was not granted, or what no host has."""
+
+
 MODULE_BYTES_MAX = 32 << 20
 MAGIC = b"\0asm\x01\0\0\0"
 SECTION_MEMORY = 5
@@ -101,7 +106,7 @@ def inspect(
     return ModuleShape(
         exports=Exports(memory=positions[abi.MEMORY], functions=functions),
         imports=resolve_imports(spec.name, module, granted),
-        has_start=SECTION_START in sections(wasm),
+        has_start=has_start(wasm),
         memories=count_memories(wasm),
         memory_bytes_declared=memory,
     )
@@ -149,19 +154,19 @@ def resolve_imports(name: str, module: Module, granted: Mapping[tuple[str, str],
     return tuple(found.values())
 
 
-def _ungranted(name: str, module: str, item: str) -> ModuleFault:
+def _ungranted(name: str, module: str, item: str) -> UngrantedImport:
     known = known_imports().get((module, item))
     what = f"imports {module}.{item}"
     if known is not None:
-        return ModuleFault(
+        return UngrantedImport(
             name,
             f"{what}, which needs the capability `{known.capability}`",
             f"grant it in the registry: transformers.{name}.capabilities: [{known.capability}]",
         )
     if module == abi.IMPORT_MODULE:
         names = ", ".join(sorted(one for _, one in known_imports()))
-        return ModuleFault(name, f"{what}, which this host does not have", f"it has {names}")
-    return ModuleFault(name, f"{what}; the host offers the module `{abi.IMPORT_MODULE}` only", _advice(module))
+        return UngrantedImport(name, f"{what}, which this host does not have", f"it has {names}")
+    return UngrantedImport(name, f"{what}; the host offers the module `{abi.IMPORT_MODULE}` only", _advice(module))
 
 
 def _advice(module: str) -> str:
@@ -171,7 +176,7 @@ def _advice(module: str) -> str:
 
 
 def sections(wasm: bytes) -> dict[int, bytes]:
-    """Known sections by id, of a module that wasmtime has already validated (custom sections are left out)."""
+    """Known sections by id, of a module that wasmtime has validated (custom sections are left out)."""
     found: dict[int, bytes] = {}
     at = len(MAGIC)
     while at < len(wasm):
@@ -181,6 +186,11 @@ def sections(wasm: bytes) -> dict[int, bytes]:
             found[kind] = wasm[at : at + length]
         at += length
     return found
+
+
+def has_start(wasm: bytes) -> bool:
+    """Instantiating runs guest code."""
+    return SECTION_START in sections(wasm)
 
 
 def count_memories(wasm: bytes) -> int:

@@ -128,6 +128,11 @@ class PublicSeat:
         self._memory: GuestMemory | None = None
 
     @property
+    def is_open(self) -> bool:
+        """There is an instance."""
+        return self._store is not None
+
+    @property
     def memory(self) -> GuestMemory:
         """The open instance's exported memory."""
         assert self._memory is not None

@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wasmtime import Module, WasmtimeError
+from wasmtime import Module
 
 from sandbox import modules
+from sandbox.cache import open_cache
 from sandbox.calls import Calls, CallsName, Link, LinkError, LinkPlan, StoreLimits, choose
+from sandbox.compiler import Compiler
 from sandbox.engine import EngineKey, Engines, check, engine_key
 from sandbox.epoch import EpochTicker
+from sandbox.errors import CapabilityDenied
+from sandbox.functions import Argument, CompiledModule, FunctionRunner, Machinery, Number
 from sandbox.guest import Guest, GuestPlan
 from sandbox.host import HostImport, Services, granted_imports
 from sandbox.modules import ModuleBytes, ModuleShape
@@ -24,7 +28,7 @@ from sandbox.transformer import Transformer
 from schemas import abi
 from schemas.errors import ConfigError, ModuleFault
 from schemas.limits import Limits
-from schemas.specs import InstancePolicy, TransformerSpec
+from schemas.specs import EngineSettings, InstancePolicy, TransformerSpec
 
 SPARE_SLOTS = 4
 """Pool slots beyond two per worker: one-shot runs beside the lanes."""
@@ -49,8 +53,9 @@ class Sandbox:
         clock_ns: Callable[[], int] = time.monotonic_ns,
         ticker: EpochTicker | None = None,
         calls: CallsName | None = None,
-        cache_dir: Path | None = None,
         cache: bool = True,
+        cache_dir: Path | None = None,
+        cache_entries_max: int = 64,
         debug_mode: bool = False,
         trace_execution: bool = False,
     ) -> None:
@@ -64,7 +69,14 @@ class Sandbox:
         self._clock_ns = clock_ns
         self._isolation_budget_ms = isolation_budget_ms
         self._debug = debug_mode
+        self._trace = trace_execution
         self._counters = Counters()
+        disk = open_cache(cache_dir, cache_entries_max) if cache else None
+        entries_max = cache_entries_max if cache else 0
+        self._compiler = Compiler(self._engines, disk, self._counters, entries_max=entries_max)
+        self._machinery = Machinery(self._calls, self._ticker, self._services, clock_ns)
+        self._modules: dict[str, CompiledModule] = {}
+        self._functions: dict[tuple[str, str], FunctionRunner] = {}
         self._lock = threading.Lock()
 
     def load(self, spec: TransformerSpec, wasm: bytes | None = None) -> Transformer:
@@ -72,18 +84,77 @@ class Sandbox:
 
         Raises ModuleFault when the module is at fault, ConfigError when its settings or limits cannot be had.
         """
-        key = self._key(spec)
+        reused = spec.instance is InstancePolicy.REUSED  # it lives long: it must not use up the pool
+        key = self._key(f"transformers.{spec.name}", spec.engine, spec.limits, pooled=not reused)
         source = modules.read(spec, wasm)
-        module = self._compile(source, key)
+        module = self._compiler.compile(source, key)
         shape = modules.inspect(spec, module, source.wasm, granted_imports(spec.capabilities, self._extra_imports))
         link = self._link(source, module, shape, spec.limits, key)
         plan = self._session_plan(spec, source, shape, link, key)
         _start_once(plan.guests)
         return Transformer(spec, source.sha256, plan)
 
+    def compile_module(
+        self,
+        name: str,
+        wasm: bytes,
+        limits: Limits | None = None,
+        *,
+        engine: EngineSettings | None = None,
+        capabilities: frozenset[str] = frozenset(),
+    ) -> None:
+        """Compile a module for `execute`, under this name; an earlier one of that name is replaced.
+
+        Raises ModuleFault when it cannot be compiled, CapabilityDenied when it imports what it is not granted, ConfigError for
+        limits or settings that cannot be had.
+        """
+        limits = limits or Limits()
+        settings = engine or EngineSettings()
+        key = self._key(f"modules.{name}", settings, limits, pooled=False)
+        source = modules.identify(name, wasm)
+        module = self._compiler.compile(source, key)
+        try:
+            imports = modules.resolve_imports(name, module, granted_imports(capabilities, self._extra_imports))
+        except modules.UngrantedImport as fault:
+            raise CapabilityDenied(str(fault)) from None
+        compiled = CompiledModule(
+            name=name,
+            engine=self._engines.get(key),
+            module=module,
+            limits=limits,
+            imports=imports,
+            memories=modules.count_memories(wasm),
+            runs_at_start=modules.has_start(wasm),
+            metered=key.metered,
+        )
+        with self._lock:
+            self._modules[name] = compiled
+            self._functions = {place: one for place, one in self._functions.items() if place[0] != name}
+
+    def execute(self, name: str, function: str, arguments: Sequence[Argument] = ()) -> tuple[Number, ...]:
+        """Call an exported function of a compiled module in a fresh instance; its results, integers signed.
+
+        An argument may be bytes when the module exports `penstock_v1_alloc`: the function then gets address and length.
+        Raises SandboxError (Timeout, MemoryQuotaExceeded, OutOfBounds, …; each with its `kind`), ModuleFault for an unknown
+        module or function, TypeError for arguments that do not fit.
+        """
+        with self._lock:
+            compiled = self._modules.get(name)
+            runner = self._functions.get((name, function))
+        if compiled is None:
+            raise ModuleFault(name, "no module of this name is compiled", "call compile_module first")
+        if runner is None:
+            runner = FunctionRunner(compiled, function, self._machinery)
+            with self._lock:
+                self._functions[name, function] = runner
+        self._counters.add(crossings=1, instances_created=1)
+        return runner.run(arguments)
+
     def stats(self) -> SandboxStats:
         """Counts so far and gauges now."""
-        return self._counters.snapshot(pool_slots=self._engines.pool_slots)
+        return self._counters.snapshot(
+            pool_slots=self._engines.pool_slots, cached_modules=self._compiler.cached_modules
+        )
 
     def advance_epoch(self, milliseconds: int) -> None:
         """Let this much time pass for all deadlines at once. For tests: a host import may call it."""
@@ -99,19 +170,12 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _key(self, spec: TransformerSpec) -> EngineKey:
-        settings = replace(spec.engine, debug=spec.engine.debug or self._debug)
-        faults = check(settings, spec.limits, self._calls)
+    def _key(self, place: str, settings: EngineSettings, limits: Limits, *, pooled: bool) -> EngineKey:
+        settings = replace(settings, debug=settings.debug or self._debug)
+        faults = check(settings, limits, self._calls)
         if faults:
-            raise ConfigError(*(replace(one, path=f"transformers.{spec.name}.{one.path}") for one in faults))
-        poolable = self._calls.can_pool and spec.instance is not InstancePolicy.REUSED
-        return engine_key(settings, spec.limits, slots=self._slots, poolable=poolable)
-
-    def _compile(self, source: ModuleBytes, key: EngineKey) -> Module:
-        try:
-            return Module(self._engines.get(key), source.wasm)
-        except WasmtimeError as error:
-            raise ModuleFault(source.name, f"cannot be compiled: {error}") from None
+            raise ConfigError(*(replace(one, path=f"{place}.{one.path}") for one in faults))
+        return engine_key(settings, limits, slots=self._slots, poolable=pooled and self._calls.can_pool)
 
     def _link(self, source: ModuleBytes, module: Module, shape: ModuleShape, limits: Limits, key: EngineKey) -> Link:
         plan = LinkPlan(
@@ -119,13 +183,7 @@ class Sandbox:
             module=module,
             imports=shape.imports,
             exports=shape.exports,
-            limits=StoreLimits(
-                memory_bytes=limits.memory_bytes // max(1, shape.memories),
-                table_elements=limits.table_elements,
-                instances=limits.instances,
-                tables=limits.tables,
-                memories=limits.memories,
-            ),
+            limits=StoreLimits.of(limits, shape.memories),
             runs_at_start=shape.has_start,
             metered=key.metered,
         )
@@ -162,6 +220,7 @@ class Sandbox:
             instance=spec.instance,
             encoding=spec.encoding,
             isolation_budget_ms=self._isolation_budget_ms or ISOLATION_DEADLINES * limits.deadline_ms,
+            trace=self._trace,
             frame_bytes_max=min(limits.allocation_bytes_max, memory_bytes_max // BATCH_MEMORY_PART),
         )
 

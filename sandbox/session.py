@@ -6,6 +6,7 @@ an outcome; only a module that is itself at fault raises.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ RESULT_OVERHEAD_BYTES = 64 << 10
 GROW_AFTER = 8
 """Healthy crossings in a row after which the batch size doubles again."""
 UNLIMITED = 1 << 30
+
+_log = logging.getLogger("penstock.sandbox")
 
 
 class Pace:
@@ -83,6 +86,8 @@ class SessionPlan:
     instance: InstancePolicy
     encoding: str
     isolation_budget_ms: int
+    trace: bool
+    """Log every crossing at level DEBUG."""
     frame_bytes_max: int
     """For frames of several events; a single event's may be as large as `allocation_bytes_max`."""
 
@@ -235,7 +240,10 @@ class Session:
             answers = self._ask(events, body)
             healthy = not isinstance(answers, Trouble)
         finally:
-            self._account(self._clock_ns() - began, len(events), healthy=healthy)
+            elapsed_ns = self._clock_ns() - began
+            self._account(elapsed_ns, len(events), healthy=healthy)
+            if self._plan.trace:
+                self._trace(elapsed_ns, events, healthy=healthy)
             if not (healthy and self._plan.instance is InstancePolicy.REUSED):
                 self._guest.close()
         return answers
@@ -284,6 +292,11 @@ class Session:
             tally.wasted_ns += elapsed_ns
         elif count == 1:
             tally.lone_ns_max = max(tally.lone_ns_max, elapsed_ns)
+
+    def _trace(self, elapsed_ns: int, events: Sequence[Event], *, healthy: bool) -> None:
+        name, place = self._plan.rules.transformer, f"{self._source}@{events[0].offset}"
+        how = "well" if healthy else "in trouble"
+        _log.debug("%s: %d events from %s in %.0f µs, %s", name, len(events), place, elapsed_ns / 1e3, how)
 
     def _set_source(self, source: TopicPartition) -> None:
         if source != self._source:
