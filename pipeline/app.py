@@ -109,11 +109,14 @@ class Pipeline:
     async def _load_transformers(self) -> dict[str, Transformer]:
         """Compile and try out every module that a route uses; off the loop, compiling takes a while."""
         used = dict.fromkeys(name for route in self.registry.routes.values() for name in route.through)
-        specs, loaded = self.registry.transformers, self._transformers
+        loaded, specs = dict(self._transformers), self.registry.transformers
         try:
-            return {name: loaded.get(name) or await asyncio.to_thread(self._sandbox.load, specs[name]) for name in used}
+            for name in used:
+                if name not in loaded:
+                    loaded[name] = await asyncio.to_thread(self._sandbox.load, specs[name])
         except ModuleFault as fault:
             raise ConfigError(Fault(fault.problem, fault.remedy, path=f"transformers.{fault.module}")) from fault
+        return loaded
 
     async def _run_routes(
         self, transport: Transport, control: Control, transformers: Mapping[str, Transformer]

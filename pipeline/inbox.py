@@ -10,17 +10,12 @@ from schemas.event import Event
 from schemas.specs import BatchPolicy
 
 _HEADER_BYTES = 48
-"""What one header is counted as: exact sizes would cost a pass over every header of every event."""
+"""An event counts its key, its value, and this for each header: exact sizes would cost a pass over every header of every event."""
 _BATCHES_AHEAD = 4
 """How many full batches wait for a lane before it is no longer asked for."""
 
 Chunk = tuple[list[Event], int]
 """Events and their size in bytes."""
-
-
-def size_of(event: Event) -> int:
-    """Bytes an event is counted as: key, value, and a flat rate per header."""
-    return len(event.value or b"") + len(event.key or b"") + _HEADER_BYTES * len(event.headers)
 
 
 class Allowance:
@@ -106,14 +101,17 @@ class Inbox:
 
 def _cut(events: Sequence[Event], policy: BatchPolicy) -> Iterator[Chunk]:
     """Chunks within the policy's bounds; an event larger than a batch may be is a chunk of its own."""
+    sizes = [len(e.value or b"") + len(e.key or b"") + _HEADER_BYTES * len(e.headers) for e in events]
+    total = sum(sizes)
+    if len(events) <= policy.events_max and total <= policy.bytes_max:  # nearly always: a fetch brings a batch
+        yield list(events), total
+        return
     chunk: list[Event] = []
     chunk_bytes = 0
-    for event in events:
-        size = size_of(event)
+    for event, size in zip(events, sizes, strict=True):
         if chunk and (len(chunk) == policy.events_max or chunk_bytes + size > policy.bytes_max):
             yield chunk, chunk_bytes
             chunk, chunk_bytes = [], 0
         chunk.append(event)
         chunk_bytes += size
-    if chunk:
-        yield chunk, chunk_bytes
+    yield chunk, chunk_bytes

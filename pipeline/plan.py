@@ -30,21 +30,24 @@ def plan(
     route: RouteSpec, source: TopicPartition, verdicts: Verdicts, where: Destinations, trace: Headers, now_ms: int
 ) -> list[Outgoing]:
     """The records of a batch by destination partition, each list in source order; dead letters among them."""
-    groups: dict[TopicPartition, list[Event]] = {}
-    events, default, counts = verdicts.batch.events, route.to, where.by_topic
+    events, default = verdicts.batch.events, route.to
     own = TopicPartition(default, source.partition)
-    same = where.source == counts[default]
+    staying: list[Event] = []
+    groups: dict[TopicPartition, list[Event]] = {own: staying}
+    same = where.source == where.by_topic[default]
     dressed = bool(trace or route.drop_headers or route.add_headers)
     for event, index in zip(verdicts.emitted, verdicts.origin, strict=True):
         origin_key = events[index].key
-        stays = same and event.to is None and event.key == origin_key
-        at = own if stays else _place(event, origin_key, source, where, default)
-        groups.setdefault(at, []).append(_dress(event, route, trace) if dressed else event)
+        sent = _dress(event, route, trace) if dressed else event
+        if same and event.to is None and event.key == origin_key:
+            staying.append(sent)  # nearly always: looking the group up would cost more than all the rest
+        else:
+            groups.setdefault(_place(event, origin_key, source, where, default), []).append(sent)
     for index, violation in verdicts.violations:
         letter = dead_letter(events[index], source, violation)
         groups.setdefault(_place(letter, letter.key, source, where, route.dead_letter), []).append(letter)
     stamp = None if route.preserve_timestamps else now_ms
-    return [Outgoing(at.topic, at.partition, group, stamp) for at, group in groups.items()]
+    return [Outgoing(at.topic, at.partition, group, stamp) for at, group in groups.items() if group]
 
 
 def _place(

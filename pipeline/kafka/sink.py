@@ -147,19 +147,17 @@ class KafkaSink:
         size_max = self._sizes.get(out.topic, RECORD_BYTES_MAX) - _BATCH_OVERHEAD_BYTES
         batches = [producer.create_batch()]
         append = batches[0].append
+        fixed = out.timestamp
         for event in out.events:
-            stamp = event.timestamp if out.timestamp is None else out.timestamp
-            fields = {
-                "timestamp": stamp if stamp >= 0 else None,
-                "key": event.key,
-                "value": event.value,
-                "headers": list(event.headers),
-            }
-            placed = append(**fields)
+            stamp: int | None = event.timestamp if fixed is None else fixed
+            if stamp is not None and stamp < 0:
+                stamp = None  # the source had none: now
+            headers = list(event.headers) if event.headers else []
+            placed = append(timestamp=stamp, key=event.key, value=event.value, headers=headers)
             if placed is None:  # full
                 batches.append(producer.create_batch())
                 append = batches[-1].append
-                placed = append(**fields)
+                placed = append(timestamp=stamp, key=event.key, value=event.value, headers=headers)
             if placed.size > size_max:
                 raise OversizeError(out.topic, event.offset, placed.size, size_max)
         return batches
