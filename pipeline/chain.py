@@ -101,6 +101,7 @@ class Stage:
     def close(self) -> None:
         """Let go of the session's guest; when a thread is still inside it (its lane was cancelled), that thread does it on its way out."""
         self._closed = True
+        self._session.stop()
         if self._busy.acquire(blocking=False):
             try:
                 self._session.close()
