@@ -80,7 +80,7 @@ class Pipeline:
         try:
             transformers = await self._load_transformers()
             transport = self._transport or await _connect(self.registry)
-            control = Control(transport.control())
+            control = Control(transport.control(), self._clock)
             try:
                 await control.open()
                 await self._run_routes(transport, control, transformers)

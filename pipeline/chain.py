@@ -167,10 +167,10 @@ class _Progress:
 
     def absorb(self, stage: Stage, report: Report) -> None:
         self._reports.append((stage.spec.name, report))
+        before = (len(self._dead), len(self._tolerated), self._decided)
         outcomes = report.outcomes
         if len(outcomes) < len(self.events):
             outcomes = self._beyond_budget(stage, outcomes)
-        before = (len(self._dead), len(self._tolerated), self._decided)
         alive: list[Event] = []
         origin: list[int] = []
         for index, event, outcome in zip(self._origin, self.events, outcomes, strict=False):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from pipeline.ports import ControlLog, LaneId, LaneState
+from pipeline.ports import Clock, ControlLog, LaneId, LaneState
+from schemas.errors import TransportError
+
+_log = logging.getLogger(__name__)
+_FOLLOW_S = 1.0
 
 
 class LaneNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,8 +39,9 @@ def note_key(lane: LaneId) -> str:
 class Control:
     """The notes as last seen, and the way to change them. One per process; `follow` tells of changes made anywhere."""
 
-    def __init__(self, log: ControlLog) -> None:
+    def __init__(self, log: ControlLog, clock: Clock) -> None:
         self._log = log
+        self._clock = clock
         self._notes: dict[str, LaneNote] = {}
 
     async def open(self) -> None:
@@ -65,10 +71,20 @@ class Control:
     async def follow(self, released: Callable[[str], None]) -> None:
         """Keep the notes current until cancelled; calls `released(key)` for every note that was taken away."""
         while True:
-            for key, document in await self._log.changes(1.0):
+            for key, document in await self._changes():
                 self._apply(key, document)
                 if document is None:
                     released(key)
+
+    async def _changes(self) -> Sequence[tuple[str, bytes | None]]:
+        try:
+            return await self._log.changes(_FOLLOW_S)
+        except TransportError as error:
+            if not error.retriable:
+                raise
+            _log.warning("the control topic cannot be followed at the moment: %s", error)
+            await self._clock.sleep(_FOLLOW_S)
+            return ()
 
     async def close(self) -> None:
         """Let go of the log."""

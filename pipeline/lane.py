@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from pipeline.breaker import Breaker
 from pipeline.chain import Chain, Halt
@@ -76,7 +77,8 @@ class Lane:
         if current is passage and events[0].offset >= current.next_offset:
             current.offer(events)
         else:
-            self._around.source.seek(self.identity.source, current.next_offset)
+            with suppress(FencedError):  # revoked at this very moment: nothing is to be fetched here any more
+                self._around.source.seek(self.identity.source, current.next_offset)
 
     async def run(self) -> None:
         """Until drained. Raises TransportError when retrying did not help for the registry's `retry_limit`; anything else is our bug."""

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.clock import SystemClock
 from pipeline.control import Control, LaneNote
 from pipeline.kafka.probe import probe
 from pipeline.kafka.transport import KafkaTransport
@@ -59,7 +60,7 @@ async def _resume(
     registry: Registry, route: str | None, wanted: TopicPartition | None, everything: bool
 ) -> tuple[list[LaneNote], list[str]]:
     await probe(registry.kafka)
-    control = Control(KafkaTransport(registry).control())
+    control = Control(KafkaTransport(registry).control(), SystemClock())
     released: list[str] = []
     try:
         await control.open()
