@@ -19,6 +19,7 @@ from schemas.errors import ConfigError, Fault
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>[0-9]{1,5})")
 _WRITE = "write HOST:PORT, e.g. 127.0.0.1:9464, or [::1]:9464 for IPv6"
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _INDEX = "penstock: /metrics /livez /readyz\n"
 
 
@@ -58,7 +59,7 @@ class Admin:
 
     async def start(self) -> None:
         """Listen. Raises ConfigError when the address cannot be had."""
-        sockets = _listen(self.address)
+        sockets = bind_all(self.address, _resolve(self.address))
         self.address = Address(self.address.host, sockets[0].getsockname()[1])
         self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -110,29 +111,38 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     response.headers["X-Content-Type-Options"] = "nosniff"
 
 
-def _listen(address: Address) -> list[socket.socket]:
-    """One socket per address of the host (`localhost` has two), all on one port."""
+Place = tuple[socket.AddressFamily, str]
+
+
+def bind_all(address: Address, places: list[Place]) -> list[socket.socket]:
+    """One listening socket per place, all on one port. Raises ConfigError when none can be had, or one is in use.
+
+    A place that this machine does not have is left out: `localhost` says ::1 on machines without IPv6, too.
+    """
     sockets: list[socket.socket] = []
-    failed: OSError | None = None
+    absent: OSError | None = None
     port = address.port
-    for family, host in _resolve(address):
+    for family, host in places:
         try:
             sockets.append(_bind(family, host, port))
         except OSError as error:
-            failed = error
-            if error.errno != errno.EADDRNOTAVAIL:  # that one: `localhost` says ::1 on a machine without IPv6
-                break
+            if error.errno not in _ABSENT:
+                _close(sockets)
+                raise ConfigError(_fault(address, error)) from error
+            absent = error
         else:
             port = sockets[-1].getsockname()[1]
-            failed = None
-    if failed is not None and (not sockets or failed.errno != errno.EADDRNOTAVAIL):
-        for each in sockets:
-            each.close()
-        raise ConfigError(_fault(address, failed)) from failed
+    if absent is not None and not sockets:
+        raise ConfigError(_fault(address, absent)) from absent
     return sockets
 
 
-def _resolve(address: Address) -> list[tuple[socket.AddressFamily, str]]:
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+def _resolve(address: Address) -> list[Place]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -162,7 +172,7 @@ def _fault(address: Address, error: OSError) -> Fault:
                 f"{address} is in use",
                 "stop what listens there, or choose another port (0: any free one)",
             )
-        case errno.EADDRNOTAVAIL:
+        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
             problem, remedy = (
                 f"{address} is no address of this machine",
                 "use 127.0.0.1, or 0.0.0.0 for every interface",

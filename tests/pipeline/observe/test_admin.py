@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from pipeline.observe.admin import Address, Admin, parse_address
+from pipeline.observe.admin import Address, Admin, bind_all, parse_address
 from pipeline.observe.health import Health
 from pipeline.observe.meter import Meter
 from pipeline.observe.metrics import PrometheusObserver
@@ -123,15 +123,18 @@ def test_names_and_ipv6(service: Service, host: str) -> None:
 
 
 def test_a_closed_port_can_be_had_again_at_once(service: Service) -> None:
+    """A restart must not wait for the kernel to forget connections that the server closed first."""
+
     async def run() -> None:
         address = Address("127.0.0.1", 0)
         for _ in range(2):
             admin = Admin(address, lambda: service.meter.samples, service.health.report)
             await admin.start()
             address = admin.address
-            async with aiohttp.ClientSession() as session, session.get(f"http://{address}/livez") as response:
-                assert response.status == 200
-            await admin.close()
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"http://{address}/livez") as response:
+                    assert response.status == 200
+                await admin.close()
 
     asyncio.run(run())
 
@@ -156,6 +159,35 @@ def _start(service: Service, text: str) -> None:
 def test_a_port_in_use_is_refused_with_a_way_out(service: Service) -> None:
     with _taken() as port, pytest.raises(ConfigError, match=rf"--admin: 127.0.0.1:{port} is in use — .*another port"):
         _start(service, f"127.0.0.1:{port}")
+
+
+LOOPBACKS = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize(("family", "host"), LOOPBACKS)
+def test_one_address_in_use_refuses_them_all(family: socket.AddressFamily, host: str) -> None:
+    with socket.socket(family) as other:
+        other.bind((host, 0))
+        other.listen()
+        with pytest.raises(ConfigError, match="is in use"):
+            bind_all(Address("localhost", other.getsockname()[1]), LOOPBACKS)
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 here")
+def test_a_chosen_port_is_the_same_on_all_addresses() -> None:
+    sockets = bind_all(Address("localhost", 0), LOOPBACKS)
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    assert len(ports) == 2 and len(set(ports)) == 1
+
+
+def test_an_address_the_machine_does_not_have_is_left_out() -> None:
+    places = [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET, "127.0.0.1")]
+    (only,) = bind_all(Address("localhost", 0), places)
+    with only:
+        assert only.getsockname()[0] == "127.0.0.1"
 
 
 def test_an_address_of_another_machine_is_refused(service: Service) -> None:

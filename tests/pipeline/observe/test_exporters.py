@@ -29,6 +29,7 @@ from pipeline.observe.exporters import (
 from schemas.errors import ConfigError
 from tests.pipeline.observe.facts import LANE, batch, passed, report
 
+ROOT = Path(__file__).parents[3]
 EXPORTER_MODULE = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 ENVIRONMENT = (
     "OTEL_TRACES_SAMPLER",
@@ -122,6 +123,23 @@ def test_a_collector_that_hangs_does_not_keep_us(caplog: pytest.LogCaptureFixtur
     assert "the trace collector did not take the last spans within 0.05 s" in caplog.text
 
 
+def test_a_collector_that_hangs_does_not_keep_the_process() -> None:
+    program = (
+        "import asyncio, socket\n"
+        "from pipeline.observe.exporters import TraceExporter, TracingOptions, open_tracing\n"
+        "from tests.pipeline.observe.facts import LANE, batch\n"
+        "silent = socket.socket(); silent.bind(('127.0.0.1', 0)); silent.listen()\n"
+        "url = f'http://127.0.0.1:{silent.getsockname()[1]}'\n"
+        "tracing = open_tracing(TracingOptions(TraceExporter.OTLP, url))\n"
+        "tracing.observer.batch(LANE, batch(1)).end()\n"
+        "print(asyncio.run(tracing.close(0.05)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=9, check=False
+    )
+    assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
+
+
 def test_an_exporter_that_fails_to_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Stubborn(SpanExporter):
         def shutdown(self) -> None:
@@ -193,7 +211,5 @@ def test_the_packages_top_needs_no_client_library() -> None:
         "found = {'opentelemetry', 'prometheus_client', 'aiohttp', 'aiokafka'} & set(sys.modules)\n"
         "sys.exit(f'imported {found}' if found else 0)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

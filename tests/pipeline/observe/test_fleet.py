@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.observe.fleet import Fleet, SnapshotFile
@@ -197,6 +197,7 @@ SAMPLES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(SAMPLES, SAMPLES, SAMPLES)
 def test_merging_is_associative_and_leaves_its_parts_alone(a: Samples, b: Samples, c: Samples) -> None:
     before = scrape(a)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.observe.digest import Digest
@@ -74,6 +74,7 @@ def test_one_line_for_the_log() -> None:
     assert line.endswith(" µs")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(1, 1e12), st.integers(1, 50)), min_size=1, max_size=40),
     st.sampled_from([0.5, 0.9, 0.99]),
