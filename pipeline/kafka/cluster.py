@@ -51,6 +51,13 @@ class Cluster:
     def __init__(self, client: AIOKafkaClient, timeout_ms: int) -> None:
         self._client = client
         self._timeout_ms = timeout_ms
+        self.is_complete = True
+        """False once the broker turned out to be one that cannot tell a topic's settings (librdkafka's mock)."""
+
+    @property
+    def client(self) -> AIOKafkaClient:
+        """The client underneath, to ask what this class has no question for."""
+        return self._client
 
     @property
     def brokers(self) -> int:
@@ -76,6 +83,7 @@ class Cluster:
         try:
             answer = await self._send(DescribeConfigsRequest(resources, include_synonyms=False))
         except errors.IncompatibleBrokerVersion:
+            self.is_complete = False
             return {}
         return {name: _settings(code, said, entries) for code, said, _, name, entries in answer.resources}
 
@@ -90,27 +98,10 @@ class Cluster:
             return await self._summon([topic.name for topic in topics])
         return {name: _creation_refusal(code, *said) for name, code, *said in answer.topic_errors}
 
-    async def group_refusal(self, group: str) -> Refusal | None:
-        """Why this user may not use a consumer group, as far as looking for its coordinator tells."""
-        return await self._coordinator_refusal(0, group)
-
-    async def transactional_id_refusal(self, transactional_id: str) -> Refusal | None:
-        """The same of a transactional id."""
-        return await self._coordinator_refusal(1, transactional_id)
-
     async def _summon(self, names: list[str]) -> dict[str, Refusal | None]:
         """A broker that cannot create on request (librdkafka's mock) may still create what is asked for."""
         answer = await self._send(MetadataRequest(names))
         return {topic["topic"]: _creation_refusal(topic["error_code"]) for topic in answer.to_object()["topics"]}
-
-    async def _coordinator_refusal(self, kind: int, key: str) -> Refusal | None:
-        try:
-            await self._client.coordinator_lookup(kind, key)
-        except (errors.GroupAuthorizationFailedError, errors.TransactionalIdAuthorizationFailed) as error:
-            return Refusal(type(error))
-        except errors.KafkaError:
-            return None  # not ready yet is not forbidden
-        return None
 
     async def _send(self, request: Any, *, to_controller: bool = False) -> Any:
         controller = self._client.cluster.controller if to_controller else None

@@ -29,6 +29,7 @@ class Use:
     path: str
     """Where the registry says so."""
     what: str
+    reads: bool = False
     writes: bool = True
 
 
@@ -38,13 +39,13 @@ def needs(registry: Registry, existing: Collection[str]) -> dict[str, list[Use]]
     for route in registry.routes.values():
         here, name = f"routes.{route.name}", f"route {route.name}"
         for topic in sources(route, existing):
-            found.setdefault(topic, []).append(Use(f"{here}.from", f"{name} reads it", writes=False))
+            found.setdefault(topic, []).append(Use(f"{here}.from", f"{name} reads it", reads=True, writes=False))
         found.setdefault(route.to, []).append(Use(f"{here}.to", f"{name} writes to it"))
         for topic in route.also_to:
             found.setdefault(topic, []).append(Use(f"{here}.also_to", f"{name} may write to it"))
         letters = Use(f"{here}.dead_letter", f"{name} writes its dead letters to it")
         found.setdefault(route.dead_letter, []).append(letters)
-    control = Use("kafka.control_topic", "penstock keeps there which lanes are stopped")
+    control = Use("kafka.control_topic", "penstock keeps there which lanes are stopped", reads=True)
     found.setdefault(registry.kafka.control_topic, []).append(control)
     return found
 

@@ -17,12 +17,11 @@ from pipeline.clock import SystemClock
 from pipeline.kafka import retention, topic_rules
 from pipeline.kafka.client import consumer_options
 from pipeline.kafka.cluster import Cluster, NewTopic, Refusal, open_cluster
+from pipeline.kafka.permissions import Permissions, permission_faults
 from pipeline.kafka.topic_rules import Use
-from pipeline.kafka.transport import transactional_id_of
 from pipeline.ports import Clock
 from schemas.errors import ConfigError, Fault, TransportError
-from schemas.event import TopicPartition
-from schemas.specs import Delivery, Registry
+from schemas.specs import Registry
 
 _APPEAR_S_MAX = 10.0
 """How long a created topic may take until every broker knows it."""
@@ -167,26 +166,11 @@ class _Check:
         self._warnings += topic_rules.setting_warnings(self._registry, self._settings, self._existing)
 
     async def _ask_permissions(self) -> None:
-        """Groups and transactional ids; reading and writing itself shows at first use only."""
-        for route in self._registry.routes.values():
-            if await self._cluster.group_refusal(route.group):
-                problem = f"no permission for consumer group {route.group} (route {route.name})"
-                self._forbid(
-                    problem,
-                    f"routes.{route.name}.group",
-                    f"--operation Describe --operation Read --group {route.group}",
-                )
-            if self._registry.delivery is Delivery.EXACTLY_ONCE:
-                await self._ask_transactional_ids(route.name)
-
-    async def _ask_transactional_ids(self, name: str) -> None:
-        route = self._registry.routes[name]
-        for topic in topic_rules.sources(route, self._existing):
-            transactional_id = transactional_id_of(TopicPartition(topic, 0), route.group)
-            if await self._cluster.transactional_id_refusal(transactional_id):
-                problem = f"no permission for transactional id {transactional_id} (route {name}, exactly-once)"
-                options = f"--operation Describe --operation Write --resource-pattern-type prefixed --transactional-id {topic}/"
-                self._forbid(problem, f"routes.{name}.from", options)
+        if not self._cluster.is_complete:
+            return
+        permissions = Permissions(self._cluster.client)
+        async for fault in permission_faults(self._registry, self._uses, self._existing, permissions):
+            self._faults.append(fault)
 
     async def _compare_ages(self) -> None:
         options = consumer_options(self._registry.kafka)
@@ -214,9 +198,3 @@ class _Check:
         self._faults.append(
             topic_rules.absence_fault(self._new(topic), self._uses[topic], refusal, self._registry.kafka)
         )
-
-    def _forbid(self, problem: str, path: str, options: str) -> None:
-        kafka = self._registry.kafka
-        user = kafka.security.username or "<user>"
-        command = f"kafka-acls.sh --bootstrap-server {kafka.brokers[0]} --add --allow-principal User:{user} {options}"
-        self._faults.append(Fault(problem, f"allow it: {command}", path=path))

@@ -8,21 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, ResourcePatternType, ResourceType
 
 from pipeline.kafka.topics import TopicReport, ensure_topics
 from schemas.errors import ConfigError, Fault
 from schemas.specs import CreateTopics, Delivery, KafkaSpec, Registry, RouteSpec, Security
+from tests.services.access import deny, reserve
 from tests.services.kafka import KafkaBroker
 from tests.services.secure_kafka import PASSWORD, USER
-from tests.services.topics import create_topic, produce_full
+from tests.services.topics import committed_offsets, create_topic, produce, produce_full, read_topic
 
 Names = Callable[[str], str]
 DEFAULT_BYTES = 1_048_588
@@ -167,31 +161,67 @@ def test_a_pattern_takes_what_there_is_and_waits_for_the_rest(kafka_broker: Kafk
     assert report.partitions == {f"{prefix}.orders": 2, spec.to: 3, spec.dead_letter: 1, control: 1}
 
 
-def allow_others(bootstrap: str, kind: ResourceType, name: str, pattern: ResourcePatternType) -> None:
-    """Someone else gets the resource, and so `USER` does not have it any more."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    rule = AclBinding(kind, name, pattern, "User:else", "*", AclOperation.ALL, AclPermissionType.ALLOW)
-    for future in admin.create_acls([rule]).values():
-        future.result(30)
+def as_user(secure_kafka: KafkaBroker, spec: RouteSpec, control: str) -> Registry:
+    wanted = registry(secure_kafka.address("SASL_PLAINTEXT"), spec, control)
+    return replace(
+        wanted, kafka=replace(wanted.kafka, security=Security("SASL_PLAINTEXT", "SCRAM-SHA-512", USER, PASSWORD))
+    )
 
 
 @pytest.mark.services
-def test_missing_permissions_are_named(secure_kafka: KafkaBroker, unique: Names) -> None:
+def test_what_may_not_even_be_seen_is_named(secure_kafka: KafkaBroker, unique: Names) -> None:
     spec, control = route(unique), unique("control")
     create_all(secure_kafka.bootstrap, spec)
-    allow_others(secure_kafka.bootstrap, ResourceType.TOPIC, spec.to, ResourcePatternType.LITERAL)
-    allow_others(secure_kafka.bootstrap, ResourceType.GROUP, spec.group, ResourcePatternType.LITERAL)
+    reserve(secure_kafka.bootstrap, ResourceType.TOPIC, spec.to, ResourcePatternType.LITERAL)
+    reserve(secure_kafka.bootstrap, ResourceType.GROUP, spec.group, ResourcePatternType.LITERAL)
     ids = f"{spec.sources[0]}/"
-    allow_others(secure_kafka.bootstrap, ResourceType.TRANSACTIONAL_ID, ids, ResourcePatternType.PREFIXED)
-    denied = registry(secure_kafka.address("SASL_PLAINTEXT"), spec, control)
-    security = Security("SASL_PLAINTEXT", "SCRAM-SHA-512", USER, PASSWORD)
-    denied = replace(denied, kafka=replace(denied.kafka, security=security))
+    reserve(secure_kafka.bootstrap, ResourceType.TRANSACTIONAL_ID, ids, ResourcePatternType.PREFIXED)
+    denied = as_user(secure_kafka, spec, control)
     to, group, transactional_id = faults(denied)
     assert f"no permission for topic {spec.to}" in to.problem
     assert f"--allow-principal User:{USER} --operation Describe --operation Write --topic {spec.to}" in to.remedy
     assert f"no permission for consumer group {spec.group}" in group.problem
     assert f"no permission for transactional id {ids}0/{spec.group}" in transactional_id.problem
     assert len(faults(replace(denied, delivery=Delivery.AT_LEAST_ONCE))) == 2
+
+
+@pytest.mark.services
+def test_what_may_be_seen_but_not_used_is_named(secure_kafka: KafkaBroker, unique: Names) -> None:
+    spec, control = route(unique), unique("control")
+    create_all(secure_kafka.bootstrap, spec)
+    wanted = as_user(secure_kafka, spec, control)
+    assert check(wanted).created == (control,)
+    transactional_id = f"{spec.sources[0]}/0/{spec.group}"
+    for kind, name, operation in (
+        (ResourceType.TOPIC, spec.sources[0], AclOperation.READ),
+        (ResourceType.TOPIC, spec.to, AclOperation.WRITE),
+        (ResourceType.TOPIC, control, AclOperation.READ),
+        (ResourceType.GROUP, spec.group, AclOperation.READ),
+        (ResourceType.TRANSACTIONAL_ID, transactional_id, AclOperation.WRITE),
+    ):
+        deny(secure_kafka.bootstrap, USER, kind, name, operation)
+    problems = {fault.problem for fault in faults(wanted)}
+    assert problems == {
+        f"no permission to read topic {spec.sources[0]} (route orders reads it)",
+        f"no permission to read topic {control} (penstock keeps there which lanes are stopped)",
+        f"no permission to write topic {control} (penstock keeps there which lanes are stopped)",
+        f"no permission to write topic {spec.to} (route orders writes to it)",
+        f"no permission for consumer group {spec.group} (route orders)",
+        f"no permission for transactional id {transactional_id} (route orders, exactly-once)",
+    }
+
+
+@pytest.mark.services
+def test_asking_for_permission_changes_nothing(kafka_broker: KafkaBroker, unique: Names) -> None:
+    spec, control = route(unique), unique("control")
+    create_all(kafka_broker.bootstrap, spec)
+    produce(kafka_broker.bootstrap, spec.to, [(b"k", b"v")], partition=0)
+    check(registry(kafka_broker.bootstrap, spec, control))
+    assert [kept.offset for kept in read_topic(kafka_broker.bootstrap, spec.to, committed=False)] == [0]
+    produce(kafka_broker.bootstrap, spec.to, [(b"k", b"v")], partition=0)
+    assert [kept.offset for kept in read_topic(kafka_broker.bootstrap, spec.to, committed=False)] == [0, 1]
+    assert committed_offsets(kafka_broker.bootstrap, spec.group, spec.sources[0]) == {}
+    assert "ERROR" not in kafka_broker.log_tail(1_000)
 
 
 def test_on_the_mock_broker_less_is_checked(mock_kafka: str, unique: Names) -> None:
