@@ -173,9 +173,8 @@ def _load(path: Path) -> Registry:
 
 
 async def _connect(registry: Registry) -> Transport:
-    from pipeline.kafka.topics import ensure_topics
-
     from pipeline.kafka.probe import probe
+    from pipeline.kafka.topics import ensure_topics
     from pipeline.kafka.transport import KafkaTransport
 
     await probe(registry.kafka)
