@@ -97,8 +97,9 @@ def oversize_violation(transformer: str, sha256: str, message: str) -> Violation
 
 def truncated(letter: Event, size_bytes_max: int) -> Event:
     """A dead letter cut to fit its topic: the value first, then the original headers; it says so in `penstock.truncated`."""
-    value = letter.value or b""
-    note = (PREFIX + "truncated", f"value was {len(value)} bytes, headers {len(letter.headers)}".encode())
+    value = letter.value
     ours = tuple(h for h in letter.headers if h[0].startswith(PREFIX))
-    room = size_bytes_max - len(letter.key or b"") - HEADROOM_BYTES
-    return msgspec.structs.replace(letter, value=value[: max(0, room)], headers=(*ours, note))
+    lost = len(letter.headers) - len(ours)
+    note = (PREFIX + "truncated", f"value was {len(value or b'')} bytes, headers {lost}".encode())
+    room = max(0, size_bytes_max - len(letter.key or b"") - HEADROOM_BYTES)
+    return msgspec.structs.replace(letter, value=value and value[:room], headers=(*ours, note))
