@@ -94,7 +94,9 @@ class Count:
                 f"write a number between {self.lowest} and {self.highest}, without a unit",
             )
         if not self.lowest <= value <= self.highest:
-            refuse("{shown} is out of range", f"choose between {self.lowest} and {self.highest}")
+            only = self.lowest == self.highest
+            remedy = f"{self.lowest} is the only choice" if only else f"choose between {self.lowest} and {self.highest}"
+            refuse("{shown} is out of range", remedy)
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

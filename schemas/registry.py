@@ -116,7 +116,7 @@ class LimitsEntry(_Shape):
     allocation: Annotated[int, size("4KiB", "1GiB")] | None = Field(
         default=None, description="Largest single block, so also the largest batch frame. At most `memory`."
     )
-    fuel: Annotated[int, Count(1_000, (1 << 63) - 1)] | None = Field(
+    fuel: Annotated[int, Count(1_000, 1 << 48)] | None = Field(
         default=None, description="Instructions (roughly) per event; null turns metering off."
     )
     output: Annotated[int, size("1KiB", "256MiB")] | None = Field(
@@ -126,7 +126,9 @@ class LimitsEntry(_Shape):
     stack: Annotated[int, size("16KiB", "2MiB")] | None = Field(default=None, description="Wasm call stack.")
     table_elements: Annotated[int, Count(0, 10_000_000)] | None = Field(default=None, description="Elements per table.")
     tables: Annotated[int, Count(0, 100)] | None = Field(default=None, description="Tables per instance.")
-    instances: Annotated[int, Count(1, 100)] | None = Field(default=None, description="Instances per store.")
+    instances: Annotated[int, Count(1, 1)] | None = Field(
+        default=None, description="Instances at a time; always 1 today."
+    )
     memories: Annotated[int, Count(1, 16)] | None = Field(default=None, description="Memories per instance.")
 
 
@@ -136,9 +138,7 @@ class FeaturesEntry(_Shape):
     simd: Flag | None = Field(default=None, description="128-bit SIMD. On by default.")
     relaxed_simd: Flag | None = Field(default=None, description="Relaxed SIMD; needs simd. Off by default.")
     bulk_memory: Flag | None = Field(default=None, description="memory.copy, memory.fill. On by default.")
-    reference_types: Flag | None = Field(
-        default=None, description="externref, several tables; needs bulk_memory. On by default."
-    )
+    reference_types: Flag | None = Field(default=None, description="externref, several tables. On by default.")
     multi_value: Flag | None = Field(default=None, description="Functions with several results. On by default.")
     threads: Flag | None = Field(default=None, description="Atomics and shared memories. Off by default.")
     tail_call: Flag | None = Field(default=None, description="return_call. Off by default.")
@@ -227,7 +227,9 @@ class HeadersEntry(_Shape):
     """Changes to the headers of emitted records; all others are kept."""
 
     drop: Texts | None = Field(default=None, description="Names of headers to leave out.")
-    add: dict[HeaderName, HeaderValue] | None = Field(default=None, repr=False, description="Headers to add, name to value.")
+    add: dict[HeaderName, HeaderValue] | None = Field(
+        default=None, repr=False, description="Headers to add, name to value."
+    )
 
 
 class RouteEntry(_Shape):

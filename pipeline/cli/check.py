@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from pipeline.kafka.client import kafka_faults
 from pipeline.registry import Located, load_located, load_transformers, registry_schema
@@ -80,11 +79,7 @@ def find(path: Path) -> Findings:
 def _client_faults(located: Located) -> Iterator[Fault]:
     """What the Kafka client itself would refuse, at its place in the file."""
     for fault in kafka_faults(located.registry.kafka):
-        section, _, rest = fault.path.partition(".")
-        group, _, key = rest.partition(".")
-        steps = tuple(part for part in (section, group, key.removesuffix("_file")) if part)
-        placed = located.fault(*steps, problem=fault.problem, remedy=fault.remedy)
-        yield replace(fault, file=placed.file, line=placed.line, column=placed.column, path=placed.path)
+        yield located.placed(replace(fault, path=fault.path.removesuffix("_file")))
 
 
 def as_json(findings: Findings) -> dict[str, Any]:
@@ -147,21 +142,27 @@ def _print(findings: Findings, path: Path, console: Console) -> None:
     if count:
         console.print(f"\n[bold red]{count} fault{'s' if count > 1 else ''}[/] in {escape(str(path))}")
     elif findings.registry is not None:
-        _print_tables(findings.registry, console)
+        _print_parts(findings.registry, console)
         console.print(f"[bold green]ok[/] {escape(str(path))}")
 
 
-def _print_tables(registry: Registry, console: Console) -> None:
-    transformers = Table("transformer", "sha256", "limits", "instance", "tier", "may use", "on violation")
+def _print_parts(registry: Registry, console: Console) -> None:
+    width = max(len(name) for name in (*registry.transformers, *registry.routes))
+    console.print("[bold]transformers[/]")
     for spec in registry.transformers.values():
-        digest = (_sha256(spec.module) or "")[:12] + (" pinned" if spec.sha256 else "")
-        granted = ", ".join(sorted(spec.capabilities)) or "–"
-        transformers.add_row(
-            spec.name, digest, spec.limits.describe(), spec.instance, spec.engine.tier, granted, spec.on_violation
-        )
-    routes = Table("route", "from", "through", "to", "dead letters", "group")
+        console.print(f"  {spec.name:<{width}}  {escape(_transformer_line(spec))}")
+    console.print("[bold]routes[/]")
     for route in registry.routes.values():
-        sources = f"/{route.pattern}/" if route.pattern is not None else ", ".join(route.sources)
-        to = ", ".join((route.to, *route.also_to))
-        routes.add_row(route.name, escape(sources), " → ".join(route.through), to, route.dead_letter, route.group)
-    console.print(transformers, routes)
+        console.print(f"  {route.name:<{width}}  {escape(_route_line(route))}")
+        console.print(f"  {'':<{width}}  [dim]dead letters to {route.dead_letter}, group {escape(route.group)}[/]")
+
+
+def _transformer_line(spec: TransformerSpec) -> str:
+    digest = (_sha256(spec.module) or "")[:12] + (" (pinned)" if spec.sha256 else "")
+    granted = f", may use {', '.join(sorted(spec.capabilities))}" if spec.capabilities else ""
+    return f"{digest}  {spec.limits.describe()}  {spec.instance}, {spec.engine.tier}, {spec.on_violation}{granted}"
+
+
+def _route_line(route: RouteSpec) -> str:
+    sources = f"/{route.pattern}/" if route.pattern is not None else ", ".join(route.sources)
+    return " → ".join((sources, *route.through, ", ".join((route.to, *route.also_to))))

@@ -10,7 +10,8 @@ from pipeline.registry.document import Document, Steps
 from schemas.errors import Fault
 from schemas.specs import Registry, Security, TransformerSpec
 
-MODULE_BYTES_MAX = 256 << 20
+MODULE_BYTES_MAX = 32 << 20
+"""What the sandbox takes."""
 PEM_BYTES_MAX = 4 << 20
 
 _MAGIC = b"\0asm"

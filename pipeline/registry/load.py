@@ -50,6 +50,10 @@ class Located:
         """A fault at this place of the file, e.g. `fault("transformers", "mask-pii", "module", problem=…)`."""
         return self.document.fault(steps, problem, remedy)
 
+    def placed(self, fault: Fault) -> Fault:
+        """A fault that knows its dotted path but not its place in the file (a client's, the sandbox's), put there."""
+        return self.document.fault(tuple(fault.path.split(".")), fault.problem, fault.remedy)
+
 
 def load_registry(
     path: Path,
@@ -95,7 +99,10 @@ def load_checked(
 
 
 def load_transformers(located: Located, sandbox: ModuleLoader[_Loaded_co]) -> dict[str, _Loaded_co]:
-    """Every transformer of a checked registry, loaded. Raises ConfigError with a fault for each module that is itself at fault."""
+    """Every transformer of a checked registry, loaded.
+
+    Raises ConfigError with a fault for each module that is itself at fault, or whose settings this machine cannot give it.
+    """
     loaded: dict[str, _Loaded_co] = {}
     faults: list[Fault] = []
     for name, spec in located.registry.transformers.items():
@@ -103,6 +110,8 @@ def load_transformers(located: Located, sandbox: ModuleLoader[_Loaded_co]) -> di
             loaded[name] = sandbox.load(spec)
         except ModuleFault as fault:
             faults.append(located.fault("transformers", name, "module", problem=fault.problem, remedy=fault.remedy))
+        except ConfigError as error:
+            faults += [located.placed(fault) for fault in error.faults]
     if faults:
         raise ConfigError(*faults)
     return loaded

@@ -62,16 +62,18 @@ def _engine(document: Document, transformer: TransformerSpec) -> Iterator[Fault]
 def _engine_conflicts(engine: EngineSettings) -> Iterator[tuple[tuple[str, ...], str, str]]:
     if engine.relaxed_simd and not engine.simd:
         yield ("features", "relaxed_simd"), "relaxed_simd needs simd", "set simd: true, or relaxed_simd: false"
-    if engine.reference_types and not engine.bulk_memory:
-        yield ("features", "bulk_memory"), "reference_types needs bulk_memory", "set reference_types: false too"
     if engine.tier is Tier.BASELINE and engine.relaxed_simd:
         yield (
             ("features", "relaxed_simd"),
             "the baseline tier has no relaxed_simd",
             "use tier: optimizing, or relaxed_simd: false",
         )
-    if engine.tier is Tier.BASELINE and engine.debug:
-        yield ("debug",), "the baseline tier has no debug information", "use tier: optimizing, or debug: false"
+    if engine.tier is Tier.BASELINE and engine.nan_canonicalization:
+        yield (
+            ("nan_canonicalization",),
+            "the baseline tier would not honour it",
+            "use tier: optimizing, or nan_canonicalization: false",
+        )
     if engine.tier is Tier.INTERPRETER and engine.threads:
         yield ("features", "threads"), "the interpreter tier has no threads", "use tier: optimizing, or threads: false"
 

@@ -32,7 +32,7 @@ def _models_below(model: type[RegistryFile]) -> list[type[RegistryFile]]:
         ("allocation", "4KiB", "1GiB", "1KiB", "2GiB"),
         ("output", "1KiB", "256MiB", "1B", "1GiB"),
         ("stack", "16KiB", "2MiB", "1KiB", "4MiB"),
-        ("fuel", 1_000, (1 << 63) - 1, 999, 1 << 63),
+        ("fuel", 1_000, 1 << 48, 999, (1 << 48) + 1),
         ("table_elements", 0, 10_000_000, -1, 10_000_001),
         ("memories", 1, 16, 0, 17),
     ],

@@ -64,7 +64,7 @@ transformers:
     nan_canonicalization: true
     capabilities: {{grant: [clock, random]}}
     quarantine: {{action: dead-letter-all}}
-    limits: {{deadline: 1s, fuel: 100000, output: 2MiB, stack: 64KiB, table_elements: 5, tables: 1, instances: 2, memories: 3}}
+    limits: {{deadline: 1s, fuel: 100000, output: 2MiB, stack: 64KiB, table_elements: 5, tables: 1, instances: 1, memories: 3}}
   plain: {{module: a.wasm}}
   big: {{module: a.wasm, limits: trusted}}
 routes:
@@ -145,7 +145,7 @@ def test_a_transformer_says_everything_for_itself(load: Load, folder: Path) -> N
     assert engine.nan_canonicalization
     expected = PROFILES["untrusted"].with_(
         deadline_ms=1_000, fuel_per_event=100_000, output_bytes_per_event=2 << 20, stack_bytes=64 << 10,
-        table_elements=5, tables=1, instances=2, memories=3, log_bytes_per_batch=1024,
+        table_elements=5, tables=1, instances=1, memories=3, log_bytes_per_batch=1024,
     )  # fmt: skip
     assert mask.limits == expected
 
