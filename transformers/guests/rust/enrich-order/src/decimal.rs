@@ -130,7 +130,7 @@ impl fmt::Display for Decimal {
 }
 
 impl<'de> Deserialize<'de> for Decimal {
-    /// From a number or from a string; a string keeps every digit.
+    /// From an integer or a text. Floating-point numbers are refused: they may not be what was written.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(DecimalVisitor)
     }
@@ -142,7 +142,7 @@ impl Visitor<'_> for DecimalVisitor {
     type Value = Decimal;
 
     fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str("a decimal number, best as a string: \"10000.00\"")
+        formatter.write_str("a decimal number in quotes, such as \"10000.00\",")
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Decimal, E> {
@@ -155,11 +155,6 @@ impl Visitor<'_> for DecimalVisitor {
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Decimal, E> {
         self.visit_str(&number.to_string())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Decimal, E> {
-        // By way of JSON's shortest text; the standard formatter is 20 KB of code that nothing else here needs.
-        self.visit_str(&serde_json::to_string(&number).map_err(E::custom)?)
     }
 }
 

@@ -9,7 +9,7 @@ mod decimal;
 use std::borrow::Cow;
 
 use penstock_guest::debezium::{self, Envelope, Value};
-use penstock_guest::json::{self, Edits, Kind, New, RawValue};
+use penstock_guest::json::{self, Edits, Kind, New, Raw};
 use penstock_guest::{Event, Outcome, Record};
 
 pub use config::{Config, Flag};
@@ -62,21 +62,21 @@ fn enrich<'a>(event: &Event<'a>, value: &'a [u8], config: &'a Config) -> Result<
 /// The columns that matter, as they stand in the row; a column that repeats counts as its last.
 #[derive(Default)]
 struct Row<'a> {
-    first_name: Option<&'a RawValue>,
-    last_name: Option<&'a RawValue>,
-    amount: Option<&'a RawValue>,
-    quantity: Option<&'a RawValue>,
-    status: Option<&'a RawValue>,
-    full_name: Option<&'a RawValue>,
-    amount_cents: Option<&'a RawValue>,
-    total: Option<&'a RawValue>,
-    currency: Option<&'a RawValue>,
+    first_name: Option<Raw<'a>>,
+    last_name: Option<Raw<'a>>,
+    amount: Option<Raw<'a>>,
+    quantity: Option<Raw<'a>>,
+    status: Option<Raw<'a>>,
+    full_name: Option<Raw<'a>>,
+    amount_cents: Option<Raw<'a>>,
+    total: Option<Raw<'a>>,
+    currency: Option<Raw<'a>>,
 }
 
 impl<'a> Row<'a> {
-    fn of(after: &'a RawValue) -> Result<Self, json::Error> {
+    fn of(after: Raw<'a>) -> Result<Self, json::Error> {
         let mut row = Row::default();
-        json::members(after.get(), &mut |name, value| {
+        json::members(after.text(), &mut |name, value| {
             let column = match name {
                 "first_name" => &mut row.first_name,
                 "last_name" => &mut row.last_name,
@@ -96,7 +96,7 @@ impl<'a> Row<'a> {
 
     fn is_dropped(&self, config: &Config) -> Result<bool, json::Error> {
         let Some(status) = self.status.filter(|_| !config.drop_statuses.is_empty()) else { return Ok(false) };
-        Ok(json::string(status)?.is_some_and(|status| config.drop_statuses.iter().any(|dropped| *dropped == status)))
+        Ok(status.string()?.is_some_and(|status| config.drop_statuses.iter().any(|dropped| *dropped == status)))
     }
 
     /// First and last name joined as JSON text, nulls and empty ones skipped; `null` when there is neither.
@@ -112,11 +112,11 @@ impl<'a> Row<'a> {
 }
 
 /// What stands between the quotes, escapes and all; nothing for null and for a missing column.
-fn name_text<'a>(column: &str, value: Option<&'a RawValue>) -> Result<&'a str, Rejection> {
+fn name_text<'a>(column: &str, value: Option<Raw<'a>>) -> Result<&'a str, Rejection> {
     let Some(value) = value else { return Ok("") };
-    match Kind::of(value) {
+    match value.kind() {
         Kind::Null => Ok(""),
-        Kind::String => Ok(&value.get()[1..value.get().len() - 1]),
+        Kind::String => Ok(&value.text()[1..value.text().len() - 1]),
         _ => rejection("bad-name", format!("after.{column} is {}: a string or null was expected", shown(value))),
     }
 }
@@ -129,11 +129,11 @@ struct Number {
 }
 
 impl Number {
-    fn of(column: &str, code: &'static str, value: &RawValue) -> Result<Self, Rejection> {
-        let is_text = Kind::of(value) == Kind::String;
-        let decimal = match json::string(value)? {
+    fn of(column: &str, code: &'static str, value: Raw) -> Result<Self, Rejection> {
+        let is_text = value.kind() == Kind::String;
+        let decimal = match value.string()? {
             Some(text) => Decimal::parse(&text),
-            None => Decimal::parse(value.get()),
+            None => Decimal::parse(value.text()),
         };
         match decimal {
             Ok(decimal) => Ok(Number { decimal, is_text }),
@@ -155,18 +155,18 @@ impl Number {
 }
 
 /// A value for an error message: its JSON text, cut when it is long.
-fn shown(value: &RawValue) -> Cow<'_, str> {
+fn shown(value: Raw<'_>) -> Cow<'_, str> {
     const CHARS_MAX: usize = 80;
-    match value.get().char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &value.get()[..end])),
-        None => Cow::Borrowed(value.get()),
+    match value.text().char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &value.text()[..end])),
+        None => Cow::Borrowed(value.text()),
     }
 }
 
 fn enrich_row<'a>(
     event: &Event<'a>,
     text: &'a str,
-    after: &'a RawValue,
+    after: Raw<'a>,
     config: &'a Config,
 ) -> Result<Outcome<'a>, Rejection> {
     let row = Row::of(after)?;
@@ -195,8 +195,8 @@ fn enrich_row<'a>(
 }
 
 /// Amount × quantity, written the way the amount is; `None` when there is no quantity.
-fn total(amount: Number, quantity: Option<&RawValue>) -> Result<Option<Number>, Rejection> {
-    let Some(quantity) = quantity.filter(|quantity| Kind::of(quantity) != Kind::Null) else { return Ok(None) };
+fn total(amount: Number, quantity: Option<Raw>) -> Result<Option<Number>, Rejection> {
+    let Some(quantity) = quantity.filter(|quantity| quantity.kind() != Kind::Null) else { return Ok(None) };
     let factor = Number::of("quantity", "bad-quantity", quantity)?.decimal;
     match amount.decimal.times(factor) {
         Some(decimal) => Ok(Some(Number { decimal, ..amount })),

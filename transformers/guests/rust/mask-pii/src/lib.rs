@@ -8,7 +8,7 @@ mod mask;
 mod paths;
 
 use penstock_guest::debezium::{self, Envelope, Value};
-use penstock_guest::json::{self, Edits, Kind, RawValue};
+use penstock_guest::json::{self, Edits, Kind, Raw};
 use penstock_guest::{Event, Outcome};
 
 pub use config::Config;
@@ -70,8 +70,8 @@ struct Walk<'a, 'c> {
 
 impl<'a> Walk<'a, '_> {
     /// Follows `nodes` into an object, or into every element of an array.
-    fn value(&mut self, nodes: &[Node], value: &'a RawValue, arrays: u32) -> Result<(), Fault> {
-        match Kind::of(value) {
+    fn value(&mut self, nodes: &[Node], value: Raw<'a>, arrays: u32) -> Result<(), Fault> {
+        match value.kind() {
             Kind::Object if !nodes.is_empty() => self.object(nodes, value, arrays),
             Kind::Array => self.each_element(value, arrays, |walk, element, arrays| walk.value(nodes, element, arrays)),
             _ => Ok(()),
@@ -79,9 +79,9 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Every member that a path names, repeated names included: a parser downstream may take any of them.
-    fn object(&mut self, nodes: &[Node], object: &'a RawValue, arrays: u32) -> Result<(), Fault> {
+    fn object(&mut self, nodes: &[Node], object: Raw<'a>, arrays: u32) -> Result<(), Fault> {
         let mut result = Ok(());
-        json::members(object.get(), &mut |name, value| {
+        json::members(object.text(), &mut |name, value| {
             if let (Some(node), true) = (nodes.iter().find(|node| node.name == name), result.is_ok()) {
                 result = self.member(node, value, arrays);
             }
@@ -89,7 +89,7 @@ impl<'a> Walk<'a, '_> {
         result
     }
 
-    fn member(&mut self, node: &Node, value: &'a RawValue, arrays: u32) -> Result<(), Fault> {
+    fn member(&mut self, node: &Node, value: Raw<'a>, arrays: u32) -> Result<(), Fault> {
         match node.action {
             Some(action) => self.leaf(action, value, arrays),
             None => self.value(&node.children, value, arrays),
@@ -97,8 +97,8 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Masks a value; of an array, each element.
-    fn leaf(&mut self, action: config::Action, value: &'a RawValue, arrays: u32) -> Result<(), Fault> {
-        if Kind::of(value) == Kind::Array {
+    fn leaf(&mut self, action: config::Action, value: Raw<'a>, arrays: u32) -> Result<(), Fault> {
+        if value.kind() == Kind::Array {
             return self.each_element(value, arrays, |walk, element, arrays| walk.leaf(action, element, arrays));
         }
         Ok(self.masker.mask(action, value, &mut self.edits)?)
@@ -106,15 +106,15 @@ impl<'a> Walk<'a, '_> {
 
     fn each_element(
         &mut self,
-        array: &'a RawValue,
+        array: Raw<'a>,
         arrays: u32,
-        mut each: impl FnMut(&mut Self, &'a RawValue, u32) -> Result<(), Fault>,
+        mut each: impl FnMut(&mut Self, Raw<'a>, u32) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         if arrays == ARRAYS_MAX {
             return Err(Fault::TooDeep);
         }
         let mut result = Ok(());
-        json::elements(array.get(), &mut |element| {
+        json::elements(array.text(), &mut |element| {
             if result.is_ok() {
                 result = each(self, element, arrays + 1);
             }

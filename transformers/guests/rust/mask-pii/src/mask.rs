@@ -1,6 +1,6 @@
 //! What each action makes of one value.
 
-use penstock_guest::json::{self, Edits, Kind, New, RawValue};
+use penstock_guest::json::{self, Edits, Kind, New, Raw};
 use sha2::{Digest, Sha256};
 
 use crate::config::Action;
@@ -21,20 +21,20 @@ impl Masker {
     }
 
     /// Replaces `value` by its mask; null and unavailable values stay.
-    pub fn mask<'a>(&self, action: Action, value: &'a RawValue, edits: &mut Edits<'a>) -> Result<(), json::Error> {
-        if Kind::of(value) == Kind::Null {
+    pub fn mask<'a>(&self, action: Action, value: Raw<'a>, edits: &mut Edits<'a>) -> Result<(), json::Error> {
+        if value.kind() == Kind::Null {
             return Ok(());
         }
-        let text = json::string(value)?;
+        let text = value.string()?;
         if text.as_deref() == Some(UNAVAILABLE) {
             return Ok(());
         }
         // Numbers, booleans and objects are masked by their JSON text.
-        let text = text.as_deref().unwrap_or(value.get());
+        let text = text.as_deref().unwrap_or(value.text());
         match action {
             Action::Hash => edits.replace(value, New::Text(hex(&self.digest(text), &mut [0; 64]))),
             Action::Redact => edits.replace(value, New::Text(REDACTED)),
-            Action::KeepLast4 if Kind::of(value) == Kind::Object => edits.replace(value, New::Text(REDACTED)),
+            Action::KeepLast4 if value.kind() == Kind::Object => edits.replace(value, New::Text(REDACTED)),
             Action::KeepLast4 => edits.replace(value, New::Text(&keep_last_4(text))),
         }
         Ok(())

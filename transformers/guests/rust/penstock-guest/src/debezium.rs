@@ -1,6 +1,6 @@
 //! Debezium's envelope, with the embedded schema (`{"schema": …, "payload": …}`) or without.
 
-use crate::json::{self, Kind, RawValue};
+use crate::json::{self, Kind, Raw};
 
 /// What happened to the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn of(value: &RawValue) -> Option<Self> {
-        match value.get() {
+    fn of(value: Raw) -> Option<Self> {
+        match value.text() {
             "\"c\"" => Some(Operation::Create),
             "\"u\"" => Some(Operation::Update),
             "\"d\"" => Some(Operation::Delete),
@@ -44,9 +44,9 @@ pub struct Envelope<'a> {
     /// What happened.
     pub operation: Operation,
     /// The row before the change; `None` when absent or null.
-    pub before: Option<&'a RawValue>,
+    pub before: Option<Raw<'a>>,
     /// The row after the change; `None` when absent or null.
-    pub after: Option<&'a RawValue>,
+    pub after: Option<Raw<'a>>,
 }
 
 /// What a JSON value is in Debezium's terms.
@@ -55,18 +55,18 @@ pub enum Value<'a> {
     /// A change event.
     Change(Envelope<'a>),
     /// Any other object: a flattened row, a heartbeat, a transaction's boundary. It is the payload when a schema is embedded.
-    Other(&'a RawValue),
+    Other(Raw<'a>),
     /// An embedded schema with a null payload, or a plain `null`: a tombstone.
     Null,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Parts<'a> {
-    schema: Option<&'a RawValue>,
-    payload: Option<&'a RawValue>,
-    operation: Option<&'a RawValue>,
-    before: Option<&'a RawValue>,
-    after: Option<&'a RawValue>,
+    schema: Option<Raw<'a>>,
+    payload: Option<Raw<'a>>,
+    operation: Option<Raw<'a>>,
+    before: Option<Raw<'a>>,
+    after: Option<Raw<'a>>,
 }
 
 impl<'a> Parts<'a> {
@@ -85,7 +85,7 @@ impl<'a> Parts<'a> {
 
     fn envelope(&self) -> Option<Envelope<'a>> {
         let operation = Operation::of(self.operation?)?;
-        let present = |row: Option<&'a RawValue>| row.filter(|row| Kind::of(row) != Kind::Null);
+        let present = |row: Option<Raw<'a>>| row.filter(|row| row.kind() != Kind::Null);
         Some(Envelope { operation, before: present(self.before), after: present(self.after) })
     }
 }
@@ -99,13 +99,13 @@ pub fn parse(text: &str) -> Result<Value<'_>, json::Error> {
     let (Some(payload), Some(_)) = (outer.payload, outer.schema) else {
         return match outer.envelope() {
             Some(envelope) => Ok(Value::Change(envelope)),
-            None => Ok(Value::Other(serde_json::from_str(text)?)),
+            None => Ok(Value::Other(Raw::parse(text)?)),
         };
     };
-    if Kind::of(payload) == Kind::Null {
+    if payload.kind() == Kind::Null {
         return Ok(Value::Null);
     }
-    Ok(Parts::of(payload.get())?.envelope().map_or(Value::Other(payload), Value::Change))
+    Ok(Parts::of(payload.text())?.envelope().map_or(Value::Other(payload), Value::Change))
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
             let envelope = change(text);
             assert_eq!(envelope.operation, Operation::Create);
             assert!(envelope.before.is_none());
-            assert_eq!(envelope.after.unwrap().get(), r#"{"id":1}"#);
+            assert_eq!(envelope.after.unwrap().text(), r#"{"id":1}"#);
         }
     }
 

@@ -144,7 +144,7 @@ fn frame<'a>(ptr: u32, len: u32) -> &'a [u8] {
 }
 
 fn decode<C: DeserializeOwned>(config: &[u8]) -> C {
-    config::decode(config).unwrap_or_else(|error| fail("config", &format!("config: {error}")))
+    config::decode(config).unwrap_or_else(|error| fail("config", &error.to_string()))
 }
 
 /// Panics tell the host what and where before they trap.
