@@ -7,6 +7,7 @@ and the files that are named. All faults of all steps are raised together, in th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,16 +148,24 @@ def _declared(document: Document) -> list[str]:
 
 
 def _unhidden(found: Iterable[Fault], before: Iterable[Fault]) -> list[Fault]:
-    """Without faults at places (or around places) that were refused before: those may only be consequences."""
+    """Without faults at places (or around or below places) that were refused before: those may only be consequences."""
     refused = {fault.path for fault in before}
-    return [fault for fault in found if not any(_touches(fault.path, path) for path in refused)]
+    around = {outer for path in refused for outer in _outer(path)}
+    sections = {_section(path) for path in refused if _section(path).rpartition(".")[2] in _INTERWOVEN}
+
+    def is_consequence(path: str) -> bool:
+        return path in around or path in refused or not refused.isdisjoint(_outer(path)) or _section(path) in sections
+
+    return [fault for fault in found if not is_consequence(fault.path)]
 
 
-def _touches(path: str, refused: str) -> bool:
-    if path == refused or path.startswith((f"{refused}.", f"{refused}[")) or (path and refused.startswith(f"{path}.")):
-        return True
-    section = path.rpartition(".")[0]
-    return section == refused.rpartition(".")[0] and section.rpartition(".")[2] in _INTERWOVEN
+def _outer(path: str) -> list[str]:
+    """`a`, `a.b` and `a.b.c` of `a.b.c[0]`."""
+    return [path[: found.start()] for found in re.finditer(r"[.\[]", path)]
+
+
+def _section(path: str) -> str:
+    return path.rpartition(".")[0]
 
 
 def _ordered(faults: Iterable[Fault]) -> list[Fault]:

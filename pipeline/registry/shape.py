@@ -7,6 +7,7 @@ elsewhere: later checks see a registry that lacks the refused parts, and the fau
 from __future__ import annotations
 
 import difflib
+import itertools
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin
@@ -20,6 +21,8 @@ from schemas.fields import REFUSED, Name
 from schemas.registry import RegistryFile, RouteEntry, TransformerEntry
 
 _ROUNDS_MAX = 6
+_CHOICES_MAX = 200
+"""Comparing costs microseconds a pair; a hostile file could have thousands of both."""
 
 _PLAIN = {
     "string_type": ("{shown} is not text", "put it in quotes"),
@@ -94,7 +97,7 @@ def _copied(value: Any) -> Any:
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice that was probably meant."""
-    known = list(choices)
+    known = list(itertools.islice(choices, _CHOICES_MAX))
     found = difflib.get_close_matches(word[:100], known, n=1, cutoff=0.6)
     if not found:
         folded = {choice.lower().replace("_", "-"): choice for choice in known}

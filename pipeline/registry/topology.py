@@ -23,8 +23,12 @@ def topology_faults(document: Document, registry: Registry) -> Iterator[Fault]:
         yield from _sources(document, route)
         yield from _loops(document, route, registry.kafka.control_topic)
         yield from _dead_letter(document, route)
-    for first, second in combinations(routes, 2):
-        yield from _shared_group(document, first, second)
+    by_group: dict[str, list[RouteSpec]] = {}
+    for route in routes:
+        by_group.setdefault(route.group, []).append(route)
+    for members in by_group.values():
+        for first, second in combinations(members, 2):
+            yield from _shared_group(document, first, second)
 
 
 def reads(route: RouteSpec, topic: str) -> bool:
@@ -79,7 +83,7 @@ def _dead_letter(document: Document, route: RouteSpec) -> Iterator[Fault]:
 
 
 def _shared_group(document: Document, first: RouteSpec, second: RouteSpec) -> Iterator[Fault]:
-    if first.group != second.group or not _may_share(first, second):
+    if not _may_share(first, second):
         return
     at = "group" if ("routes", second.name, "group") in document.values else "from"
     yield document.fault(

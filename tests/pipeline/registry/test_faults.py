@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,22 @@ def test_two_routes_may_not_share_a_group_over_one_topic(faults: Faults) -> None
         (fault,) = faults(HEAD + TRANSFORMERS + ROUTES + two % source)
         assert fault.path == "routes.again.group"
         assert "orders and again have the same consumer group" in fault.problem
+
+
+def test_two_patterns_in_one_group_might_meet(faults: Faults) -> None:
+    two = "routes:\n  a: {from: /x.*/, through: [mask], to: y, group: g}\n  b: {from: %s, through: [mask], to: z, group: g}\n"
+    for source in ("/w.*/", "[w, xx]"):
+        (fault,) = faults(HEAD + TRANSFORMERS + two % source)
+        assert fault.path == "routes.b.group"
+
+
+def test_a_large_registry_full_of_faults_is_checked_in_seconds(faults: Faults) -> None:
+    routes = "".join(f"  r{i}: {{from: a{i}, through: [x{i}], to: b, colour: red, group: g}}\n" for i in range(2_000))
+    entries = "".join(f"  t{i}: {{module: a.wasm, colour: red}}\n" for i in range(2_000))
+    started = time.perf_counter()
+    found = faults(HEAD + "transformers:\n" + entries + "routes:\n" + routes)
+    assert len(found) == 6_000
+    assert time.perf_counter() - started < 30
 
 
 def test_routes_may_share_a_topic_or_a_group(load: object) -> None:
