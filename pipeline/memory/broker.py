@@ -23,8 +23,12 @@ class Member(Protocol):
 
     topics: frozenset[str]
 
-    async def reassign(self, partitions: frozenset[TopicPartition]) -> None:
-        """Give up what was assigned, then take these."""
+    async def revoke(self) -> None:
+        """Give up what was assigned."""
+        ...
+
+    async def assign(self, partitions: frozenset[TopicPartition]) -> None:
+        """Take these, perhaps none."""
         ...
 
 
@@ -145,7 +149,7 @@ class MemoryBroker:
         async with self._balancing[group]:
             if member in self._members[group]:
                 self._members[group].remove(member)
-                await member.reassign(frozenset())
+                await member.revoke()
                 await self._rebalance(group)
 
     def listen(self, waiter: asyncio.Event) -> None:
@@ -161,14 +165,14 @@ class MemoryBroker:
         """Eager, as aiokafka's: everyone gives everything up, then partitions are dealt out in turn."""
         members = self._members[group]
         for member in members:
-            await member.reassign(frozenset())
+            await member.revoke()
         shares: list[set[TopicPartition]] = [set() for _ in members]
         for topic in sorted({topic for member in members for topic in member.topics}):
             takers = [i for i, member in enumerate(members) if topic in member.topics]
             for number in range(len(self.topics.get(topic, []))):
                 shares[takers[number % len(takers)]].add(TopicPartition(topic, number))
         for member, share in zip(members, shares, strict=True):
-            await member.reassign(frozenset(share))
+            await member.assign(frozenset(share))
 
     def _known(self, topic: str) -> list[Partition]:
         if topic not in self.topics:

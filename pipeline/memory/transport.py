@@ -57,14 +57,18 @@ class MemorySource:
         self._broker.listen(self._changed)
         await self._broker.join(self._route.group, self)
 
-    async def reassign(self, partitions: frozenset[TopicPartition]) -> None:
-        """The broker's coordinator: everything is revoked, then these are assigned."""
+    async def revoke(self) -> None:
+        """The broker's coordinator takes everything back."""
         assert self._listener is not None
         if self._positions:
             await self._listener.revoked(list(self._positions))
+        self._positions = {}
+
+    async def assign(self, partitions: frozenset[TopicPartition]) -> None:
+        """The broker's coordinator hands these out."""
+        assert self._listener is not None
         self._positions = dict.fromkeys(partitions)
-        if partitions:
-            await self._listener.assigned(partitions)
+        await self._listener.assigned(partitions)
 
     async def fetch(
         self, partitions: Collection[TopicPartition], events_max: int, timeout_s: float
