@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +104,12 @@ class RiggedSource(MemorySource):
 
     faults: Faults
 
+    async def fetch(
+        self, partitions: Collection[TopicPartition], events_max: int, timeout_s: float
+    ) -> Mapping[TopicPartition, Sequence[Event]]:
+        self.faults.called("fetch")
+        return await super().fetch(partitions, events_max, timeout_s)
+
     async def locate(self, partition: TopicPartition) -> Position:
         self.faults.called("locate")
         await asyncio.sleep(0)
@@ -190,7 +196,7 @@ class Rig:
         delivery: Delivery = Delivery.EXACTLY_ONCE,
         partitions: int = 1,
         sizes: Mapping[str, int] | None = None,
-        threads: GuestThreads | None = None,
+        threads: Callable[[], GuestThreads] = InlineThread,
         **settings: object,
     ) -> None:
         used = specs or (spec(),)
@@ -204,7 +210,7 @@ class Rig:
             self.broker.create_topic(topic, partitions)
         self.faults = Faults()
         self.observer = Recorder()
-        self.threads = threads or InlineThread()
+        self.threads = threads
         self.vitals = Joined()
         self.retry_limit_s = 120.0
         self.drain_budget_s = 5.0
@@ -227,7 +233,7 @@ class Rig:
             vitals,
             control,
             lambda: make_breakers(self.route, self.transformers, LoopClock()),
-            lambda breakers: make_chain(self.route, self.transformers, breakers, self.threads),
+            lambda breakers: make_chain(self.route, self.transformers, breakers, self.threads()),
             commit_interval_s=lambda route: route.batch.commit_interval_ms / 1e3,
             drain_budget_s=self.drain_budget_s,
             retry_limit_s=self.retry_limit_s,
