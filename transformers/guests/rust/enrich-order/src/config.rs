@@ -44,7 +44,9 @@ impl TryFrom<Written> for Config {
             (Some(above), Some(topic)) => Some(Flag { above, topic }),
             (None, None) => None,
             (Some(_), None) => return Err("flag_above needs flag_topic: the topic for the flagged orders".into()),
-            (None, Some(_)) => return Err("flag_topic needs flag_above: the total from which orders are flagged".into()),
+            (None, Some(_)) => {
+                return Err("flag_topic needs flag_above: the total from which orders are flagged".into());
+            }
         };
         Ok(Config { currency: checked_currency(written.currency)?, drop_statuses: written.drop_statuses, flag })
     }

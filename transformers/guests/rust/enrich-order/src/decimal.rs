@@ -88,17 +88,23 @@ fn exponent_of(text: &str) -> Result<i64, ParseError> {
     text.parse::<i32>().map(i64::from).map_err(|_| ParseError::TooLarge)
 }
 
+/// Appends digits to a number, as many at a time as 64 bits hold: 128-bit arithmetic is slow in WebAssembly.
 fn add_digits(units: i128, digits: &str) -> Result<i128, ParseError> {
-    digits.bytes().try_fold(units, |units, byte| {
-        if !byte.is_ascii_digit() {
-            return Err(ParseError::Invalid);
-        }
-        let shifted = units.checked_mul(10).ok_or(ParseError::TooLarge)?;
-        shifted.checked_add(i128::from(byte - b'0')).ok_or(ParseError::TooLarge)
+    const CHUNK: usize = 18;
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ParseError::Invalid);
+    }
+    digits.as_bytes().chunks(CHUNK).try_fold(units, |units, chunk| {
+        let added = chunk.iter().fold(0, |number: u64, byte| number * 10 + u64::from(byte - b'0'));
+        let shifted = times_power(units, chunk.len() as u64).ok_or(ParseError::TooLarge)?;
+        shifted.checked_add(i128::from(added)).ok_or(ParseError::TooLarge)
     })
 }
 
 fn times_power(units: i128, power: u64) -> Option<i128> {
+    if units == 0 || power == 0 {
+        return Some(units);
+    }
     units.checked_mul(10_i128.checked_pow(u32::try_from(power).ok()?)?)
 }
 
@@ -118,14 +124,20 @@ impl PartialOrd for Decimal {
 
 impl fmt::Display for Decimal {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let sign = if self.units < 0 { "-" } else { "" };
+        let magnitude = self.units.unsigned_abs();
+        let digits = u64::try_from(magnitude).map_or_else(|_| magnitude.to_string(), |small| small.to_string());
+        if self.units < 0 {
+            formatter.write_str("-")?;
+        }
         let scale = self.scale as usize;
         if scale == 0 {
-            return write!(formatter, "{}", self.units);
+            return formatter.write_str(&digits);
         }
-        let digits = format!("{:0>width$}", self.units.unsigned_abs(), width = scale + 1);
-        let (whole, fraction) = digits.split_at(digits.len() - scale);
-        write!(formatter, "{sign}{whole}.{fraction}")
+        if let Some(fraction_starts) = digits.len().checked_sub(scale).filter(|whole| *whole > 0) {
+            let (whole, fraction) = digits.split_at(fraction_starts);
+            return write!(formatter, "{whole}.{fraction}");
+        }
+        write!(formatter, "0.{digits:0>scale$}")
     }
 }
 
@@ -178,7 +190,8 @@ mod tests {
 
     #[test]
     fn what_is_no_decimal() {
-        for text in ["", "-", ".5", "5.", "+5", "1e", "1e+", "0x1", "1_0", "NaN", " 1", "1,5", "1.2.3", "--1", "1e5e5"] {
+        for text in ["", "-", ".5", "5.", "+5", "1e", "1e+", "0x1", "1_0", "NaN", " 1", "1,5", "1.2.3", "--1", "1e5e5"]
+        {
             assert_eq!(Decimal::parse(text), Err(ParseError::Invalid), "{text}");
         }
         for text in ["1e39", "1e-39", "170141183460469231731687303715884105728", "1e99999999999"] {
@@ -189,9 +202,15 @@ mod tests {
 
     #[test]
     fn halves_round_away_from_zero() {
-        for (text, cents) in
-            [("1.005", 101), ("-1.005", -101), ("1.0049999999", 100), ("0.015", 2), ("3", 300), ("2.5", 250), ("1e-38", 0)]
-        {
+        for (text, cents) in [
+            ("1.005", 101),
+            ("-1.005", -101),
+            ("1.0049999999", 100),
+            ("0.015", 2),
+            ("3", 300),
+            ("2.5", 250),
+            ("1e-38", 0),
+        ] {
             assert_eq!(decimal(text).hundredths(), Some(cents), "{text}");
         }
         assert_eq!(decimal("92233720368547758.07").hundredths(), Some(i64::MAX));

@@ -55,7 +55,9 @@ fn enrich<'a>(event: &Event<'a>, value: &'a [u8], config: &'a Config) -> Result<
     match envelope {
         Envelope { operation, .. } if !operation.leaves_a_row() => Ok(Outcome::Unchanged),
         Envelope { after: Some(after), .. } => enrich_row(event, text, after, config),
-        Envelope { operation, .. } => rejection("no-after", format!("{operation:?} without `after`: there is no row to enrich")),
+        Envelope { operation, .. } => {
+            rejection("no-after", format!("{operation:?} without `after`: there is no row to enrich"))
+        }
     }
 }
 
@@ -137,7 +139,9 @@ impl Number {
         };
         match decimal {
             Ok(decimal) => Ok(Number { decimal, is_text }),
-            Err(ParseError::TooLarge) => rejection("overflow", format!("after.{column} is {}: too many digits", shown(value))),
+            Err(ParseError::TooLarge) => {
+                rejection("overflow", format!("after.{column} is {}: too many digits", shown(value)))
+            }
             Err(ParseError::Invalid) => rejection(
                 code,
                 format!(
@@ -206,12 +210,8 @@ fn total(amount: Number, quantity: Option<Raw>) -> Result<Option<Number>, Reject
 
 fn emitted<'a>(event: &Event<'a>, value: Vec<u8>, total: Decimal, config: &'a Config) -> Outcome<'a> {
     let Some(flag) = config.flag.as_ref().filter(|flag| total > flag.above) else { return Outcome::emit(value) };
-    let enriched = Record {
-        topic: None,
-        key: event.key.map(Cow::Borrowed),
-        value: Some(Cow::Owned(value)),
-        headers: None,
-    };
+    let enriched =
+        Record { topic: None, key: event.key.map(Cow::Borrowed), value: Some(Cow::Owned(value)), headers: None };
     let flagged = Record { topic: Some(Cow::Borrowed(&flag.topic)), ..enriched.clone() };
     Outcome::EmitMany(vec![enriched, flagged])
 }

@@ -121,7 +121,9 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     ) -> Result<V::Value, Error> {
         match self.token()? {
             Token::Scalar(Scalar::Text(name)) => visitor.visit_enum(BorrowedStrDeserializer::new(name)),
-            Token::Map(1) => visitor.visit_enum(MapAccessDeserializer::new(Entries { reader: self, count: 1, key: "" })),
+            Token::Map(1) => {
+                visitor.visit_enum(MapAccessDeserializer::new(Entries { reader: self, count: 1, key: "" }))
+            }
             _ => Err(Error::new("a name was expected".into())),
         }
     }

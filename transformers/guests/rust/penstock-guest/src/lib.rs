@@ -38,7 +38,7 @@ pub mod json;
 pub mod log;
 
 pub use event::{Event, Headers};
-pub use outcome::{Outcome, Record};
+pub use outcome::{NewHeaders, Outcome, Record};
 
 #[doc(hidden)]
 pub use exports::{alloc, configure, cursor, transform};

@@ -34,6 +34,9 @@ impl<'a> Outcome<'a> {
     }
 }
 
+/// Headers that replace the source record's.
+pub type NewHeaders<'a> = Vec<(Cow<'a, str>, Option<Cow<'a, [u8]>>)>;
+
 /// One of several records that come of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -44,7 +47,7 @@ pub struct Record<'a> {
     /// The value; `None` is a tombstone.
     pub value: Option<Cow<'a, [u8]>>,
     /// `None` keeps the source record's headers.
-    pub headers: Option<Vec<(Cow<'a, str>, Option<Cow<'a, [u8]>>)>>,
+    pub headers: Option<NewHeaders<'a>>,
 }
 
 /// Appends one result to the frame.

@@ -37,6 +37,9 @@ pub struct Edits<'a> {
     inserted: Vec<u8>,
 }
 
+/// Room for what is usually inserted, so that it is allocated once.
+const INSERTED_BYTES: usize = 256;
+
 /// `source[start..end]` becomes `inserted[from..to]`.
 #[derive(Clone, Copy, Debug)]
 struct Edit {
@@ -61,7 +64,7 @@ fn sort(edits: &mut [Edit]) {
 impl<'a> Edits<'a> {
     /// No changes to `source` yet.
     pub fn new(source: &'a str) -> Self {
-        Edits { source, edits: Vec::new(), inserted: Vec::new() }
+        Edits { source, edits: Vec::new(), inserted: Vec::with_capacity(INSERTED_BYTES) }
     }
 
     /// True while nothing was changed.

@@ -82,7 +82,9 @@ mod tests {
         ] {
             assert_eq!(decode(json).unwrap(), serde_json::from_str::<String>(json).unwrap());
         }
-        for json in [r#""\ud83d""#, r#""\ud83dx""#, r#""\ud83d\n""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83d\ud83d""#] {
+        for json in
+            [r#""\ud83d""#, r#""\ud83dx""#, r#""\ud83d\n""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83d\ud83d""#]
+        {
             assert!(decode(json).is_err() && serde_json::from_str::<String>(json).is_err(), "{json}");
         }
     }
