@@ -97,7 +97,7 @@ pub fn members<'a>(text: &'a str, each: &mut dyn FnMut(&str, Raw<'a>)) -> Result
     scanner.expect(b'{', "expected an object")?;
     let mut is_more = !scanner.takes(b'}');
     while is_more {
-        let name = text::decode(scanner.name()?)?;
+        let name = scanner.name()?;
         each(&name, Raw(scanner.value()?));
         is_more = scanner.continues(b'}')?;
     }

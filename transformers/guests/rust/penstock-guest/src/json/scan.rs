@@ -1,6 +1,8 @@
 //! Walks JSON text without building anything: checks the grammar of RFC 8259 and says where values begin and end.
 
-use super::Error;
+use std::borrow::Cow;
+
+use super::{Error, text};
 
 /// How deep values may be nested. A bit per level is kept on the stack, so the event cannot make this cost anything.
 const DEPTH_MAX: usize = 512;
@@ -24,13 +26,13 @@ impl<'a> Scanner<'a> {
         Ok(&self.text[start..self.at])
     }
 
-    /// The next string's text, quotes included, with the colon behind it taken.
-    pub fn name(&mut self) -> Result<&'a str, Error> {
+    /// The next string, decoded, with the colon behind it taken.
+    pub fn name(&mut self) -> Result<Cow<'a, str>, Error> {
         let start = self.at;
-        self.skip_string()?;
+        let is_plain = self.skip_string()?;
         let name = &self.text[start..self.at];
         self.expect(b':', "expected a colon")?;
-        Ok(name)
+        if is_plain { Ok(Cow::Borrowed(&name[1..name.len() - 1])) } else { text::decode(name) }
     }
 
     /// Takes `open`, or says that `what` was expected.
@@ -111,7 +113,8 @@ impl<'a> Scanner<'a> {
             }
             if open.is_object() {
                 self.skip_space();
-                self.name()?;
+                self.skip_string()?;
+                self.expect(b':', "expected a colon")?;
             }
             self.skip_space();
         }
@@ -142,7 +145,7 @@ impl<'a> Scanner<'a> {
 
     fn skip_scalar(&mut self) -> Result<(), Error> {
         match self.byte() {
-            Some(b'"') => self.skip_string(),
+            Some(b'"') => self.skip_string().map(|_| ()),
             Some(b'-' | b'0'..=b'9') => self.skip_number(),
             Some(b't') => self.skip_literal("true"),
             Some(b'f') => self.skip_literal("false"),
@@ -190,7 +193,9 @@ impl<'a> Scanner<'a> {
         if self.at == start { Err(self.error("expected a digit")) } else { Ok(()) }
     }
 
-    fn skip_string(&mut self) -> Result<(), Error> {
+    /// True when the string is plain: without escapes.
+    fn skip_string(&mut self) -> Result<bool, Error> {
+        let mut is_plain = true;
         if self.byte() != Some(b'"') {
             return Err(self.error("expected a string"));
         }
@@ -200,9 +205,12 @@ impl<'a> Scanner<'a> {
             match self.byte() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(is_plain);
                 }
-                Some(b'\\') => self.skip_escape()?,
+                Some(b'\\') => {
+                    is_plain = false;
+                    self.skip_escape()?;
+                }
                 _ => return Err(self.error("a control character inside a string")),
             }
         }

@@ -1,0 +1,55 @@
+"""The rebuild's own judgement: which differences it sees, and what it says when a toolchain is missing."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.transformers import shipped
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """`transformers/build.py`, which is a script beside its module, not part of a package."""
+    monkeypatch.syspath_prepend(str(shipped.ROOT / "transformers"))
+    monkeypatch.delitem(sys.modules, "build", raising=False)
+    yield importlib.import_module("build")
+    sys.modules.pop("build", None)
+    sys.modules.pop("toolchains", None)
+
+
+def test_what_was_written_is_no_difference(build: ModuleType, tmp_path: Path) -> None:
+    modules = {"b.wasm": b"2", "a.wasm": b"1"}
+    build.write(modules, tmp_path)
+    assert build.differences(modules, tmp_path) == []
+
+
+def test_every_difference_is_named(build: ModuleType, tmp_path: Path) -> None:
+    build.write({"same.wasm": b"1", "other.wasm": b"2", "stray.wasm": b"3"}, tmp_path)
+    found = build.differences({"same.wasm": b"1", "other.wasm": b"9", "new.wasm": b"4"}, tmp_path)
+    assert [line.split(":")[0] for line in found] == ["stray.wasm", "new.wasm", "other.wasm", "SHA256SUMS"]
+
+
+def test_edited_sums_are_a_difference(build: ModuleType, tmp_path: Path) -> None:
+    build.write({"a.wasm": b"1"}, tmp_path)
+    (tmp_path / "SHA256SUMS").write_text("0000  a.wasm\n")
+    assert [line.split(":")[0] for line in build.differences({"a.wasm": b"1"}, tmp_path)] == ["SHA256SUMS"]
+
+
+def test_every_committed_module_has_a_guest(build: ModuleType) -> None:
+    built = {f"{guest.replace('-', '_')}.wasm" for guest in (*build.RUST_GUESTS, *build.C_GUESTS)}
+    assert built == {path.name for path in shipped.MODULES.glob("*.wasm")}
+
+
+def test_a_missing_toolchain_says_what_to_install(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    toolchains = sys.modules["toolchains"]
+    monkeypatch.setattr(toolchains.Path, "exists", lambda self: "wasm-ld" not in str(self))
+    with pytest.raises(toolchains.MissingToolchainError) as missing:
+        toolchains.find_rust()
+    assert "/usr/bin/wasm-ld-14 missing" in str(missing.value)
+    assert "apt-get install rustc-web cargo-web rust-web-src lld" in str(missing.value)
