@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from schemas.event import Event
 from schemas.specs import BatchPolicy
@@ -47,6 +48,8 @@ class Inbox:
         self._policy = policy
         self._chunks: deque[Chunk] = deque()
         self._arrived = asyncio.Event()
+        self._ripe = asyncio.Event()
+        """Set when there is no point in waiting for more: a full batch, or the end."""
         self._closed = False
         self._events = 0
         self._size_bytes = 0
@@ -68,13 +71,14 @@ class Inbox:
         self._events += len(events)
         self._size_bytes += total
         self._arrived.set()
+        self._note_ripeness()
         return total
 
     async def take(self) -> Chunk | None:
         """The next batch, waiting for one; None once the inbox is closed."""
         await self._arrived.wait()
-        if self._policy.linger_ms and not self._closed and self._events < self._policy.events_max:
-            await asyncio.sleep(self._policy.linger_ms / 1e3)
+        if self._policy.linger_ms:
+            await self._linger()
         if self._closed:
             return None
         events, size_bytes = self._chunks.popleft()
@@ -86,12 +90,25 @@ class Inbox:
         self._size_bytes -= size_bytes
         if not self._chunks:
             self._arrived.clear()
+        self._note_ripeness()
         return events, size_bytes
 
     def close(self) -> None:
         """Hand out nothing more."""
         self._closed = True
         self._arrived.set()
+        self._ripe.set()
+
+    async def _linger(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._policy.linger_ms / 1e3):
+                await self._ripe.wait()
+
+    def _note_ripeness(self) -> None:
+        if self._events >= self._policy.events_max or self._size_bytes >= self._policy.bytes_max or self._closed:
+            self._ripe.set()
+        else:
+            self._ripe.clear()
 
     def _fits(self, events: list[Event], size_bytes: int, chunk: Chunk) -> bool:
         return (

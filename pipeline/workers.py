@@ -48,7 +48,11 @@ class Workers:
         """
         gate = self._gates.setdefault(transformer, asyncio.Semaphore(max(1, self.count // 2)))
         await gate.acquire()
-        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            job = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except BaseException:
+            gate.release()
+            raise
         job.add_done_callback(lambda _: gate.release())
         return await asyncio.shield(job)
 
