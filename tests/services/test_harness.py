@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.services
 def test_a_topic_reads_back_completely_and_in_order(kafka_broker: KafkaBroker, unique: Callable[[str], str]) -> None:
-    topic = create_topic(kafka_broker.bootstrap, unique("t"), partitions=2)
+    for_ever = {"retention.ms": "-1"}  # or the record of 1970 is gone at the broker's next look
+    topic = create_topic(kafka_broker.bootstrap, unique("t"), partitions=2, config=for_ever)
     produce(kafka_broker.bootstrap, topic, ((b"k", str(i).encode()) for i in range(3_000)), partition=1)
     produce_full(
         kafka_broker.bootstrap,

@@ -161,6 +161,15 @@ def _once_coordinated(ask: Callable[[], T]) -> T:
             time.sleep(0.1)
 
 
+def await_empty_group(bootstrap: str, group: str) -> None:
+    """Return once the consumer group has no member left."""
+    admin, end = _admin(bootstrap), time.monotonic() + TIMEOUT_S
+    while admin.describe_consumer_groups([group])[group].result(TIMEOUT_S).members:
+        if time.monotonic() > end:
+            raise TimeoutError(f"{group} still has members")
+        time.sleep(0.05)
+
+
 def _admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap})
 
