@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import msgspec
 
 from pipeline.chain import Verdicts
+from pipeline.observe.propagation import replace_trace_headers
 from pipeline.placement import place
 from pipeline.ports import Outgoing
 from schemas.dead_letter import HEADROOM_BYTES, PREFIX, dead_letter
 from schemas.event import Event, Headers, TopicPartition
 from schemas.outcome import Violation, ViolationKind
 from schemas.specs import RouteSpec
-
-TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,9 @@ def _place(
 
 
 def _dress(event: Event, route: RouteSpec, trace: Headers) -> Event:
-    """The event with the route's header rules applied: dropped, added, and the trace context replaced (whatever its letter case)."""
-    kept = tuple(
-        h for h in event.headers if h[0] not in route.drop_headers and not (trace and h[0].lower() in TRACE_HEADERS)
-    )
-    return msgspec.structs.replace(event, headers=(*kept, *route.add_headers, *trace))
+    """The event with the route's header rules applied: dropped, added, and the trace context replaced."""
+    kept = tuple(header for header in event.headers if header[0] not in route.drop_headers)
+    return msgspec.structs.replace(event, headers=replace_trace_headers((*kept, *route.add_headers), trace))
 
 
 def condemn(verdicts: Verdicts, offset: int, violation: Violation) -> Verdicts:

@@ -74,7 +74,7 @@ async def serve(
         stack.push_async_callback(_cancel, background)
         _stop_on_signals(pipeline, health)
         await pipeline.run()
-        _summarise(stats)
+        _log.info("drained: %s", stats.stats().line())
 
 
 def tune_process() -> None:
@@ -141,25 +141,16 @@ async def _drain_with_supervisor(pipeline: Pipeline, health: Health) -> None:
     pipeline.stop()
 
 
-async def _summaries(stats: StatsObserver, clock: SystemClock) -> None:
-    seen = 0
+async def _summaries(observer: StatsObserver, clock: SystemClock) -> None:
+    """A line every few seconds while there is something to tell."""
+    told = 0
     while True:
         await clock.sleep(_SUMMARY_EVERY_S)
-        now = stats.stats()
-        events = now.emitted + now.dropped + now.dead_lettered
-        if events != seen:
-            seen = events
-            _log.info("%d events so far", events, extra=_facts(stats))
-
-
-def _summarise(stats: StatsObserver) -> None:
-    _log.info("drained", extra=_facts(stats))
-
-
-def _facts(stats: StatsObserver) -> dict[str, object]:
-    now = stats.stats()
-    facts: dict[str, object] = {"emitted": now.emitted, "dropped": now.dropped, "dead_lettered": now.dead_lettered}
-    return facts | {f"violation_{kind}": count for kind, count in now.by_violation.items()}
+        stats = observer.stats()
+        seen = stats.emitted + stats.dropped + stats.dead_lettered + stats.passed_through
+        if seen != told:
+            told = seen
+            _log.info("%s", stats.line())
 
 
 def _first_server(registry: Registry) -> tuple[str, int] | None:

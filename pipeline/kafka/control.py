@@ -68,6 +68,8 @@ class KafkaControlLog:
         self._consumer = self._producer = None
 
     async def _read_whole(self, consumer: AIOKafkaConsumer) -> dict[str, bytes]:
+        if self._topic not in await consumer.topics():
+            return {}  # nothing ever ran here: `run` creates the topic before it opens this
         partition = KafkaPartition(self._topic, 0)
         consumer.assign([partition])
         await consumer.seek_to_beginning(partition)
