@@ -57,7 +57,7 @@ class Located:
 
 
 def load_registry(
-    path: Path,
+    path: Path | str,
     *,
     environ: Mapping[str, str] = os.environ,
     brokers: str | None = None,
@@ -72,13 +72,14 @@ def load_registry(
 
 
 def load_located(
-    path: Path,
+    path: Path | str,
     *,
     environ: Mapping[str, str] = os.environ,
     brokers: str | None = None,
     overrides: Mapping[str, object] | None = None,
 ) -> Located:
     """As `load_registry`, with the places of everything."""
+    path = Path(path)
     document = read_document(path)
     changes = dict(overrides or {}) | ({"kafka.brokers": brokers} if brokers is not None else {})
     document, faults = substitute(_without(document, changes), environ)
@@ -87,7 +88,7 @@ def load_located(
 
 
 def load_checked(
-    path: Path,
+    path: Path | str,
     sandbox: ModuleLoader[_Loaded_co],
     *,
     environ: Mapping[str, str] = os.environ,
