@@ -51,7 +51,7 @@ MISDEED void loop_forever(void) {
 }
 
 MISDEED void take_all_memory(void) {
-    while (__builtin_wasm_memory_grow(0, 16) != (size_t)-1) {
+    while (__builtin_wasm_memory_grow(0, 1) != (size_t)-1) {
     }
     penstock_fail("memory", "the host refused to grow the memory any further");
 }
