@@ -16,5 +16,9 @@ def shop_registry() -> Path:
         if place.is_file():
             return place
     raise ConfigError(
-        Fault("this installation has no demo registry", "install penstock again, or run from a source tree", file=str(_PLACES[-1]))
+        Fault(
+            "this installation has no demo registry",
+            "install penstock again, or run from a source tree",
+            file=str(_PLACES[-1]),
+        )
     )

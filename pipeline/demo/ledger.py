@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
@@ -85,7 +85,8 @@ class Account:
 class Ledger:
     """`expect` each event before it is produced, `take` each record that is found, then `account`."""
 
-    def __init__(self, routes: Iterable[RouteSpec], watched: Collection[Fate] = ()) -> None:
+    def __init__(self, routes: Iterable[RouteSpec], watched: Mapping[Fate, bytes] | None = None) -> None:
+        """`watched`: of which fates one event is to be kept in `shown`, and what its value must contain to be worth showing."""
         self.shown: dict[Fate, tuple[Found, Found]] = {}
         """For each watched fate: the first source record that ended so, and what became of it."""
         self.outstanding_bytes = 0
@@ -93,7 +94,7 @@ class Ledger:
         self.outstanding = 0
         """How many those are."""
         self.expected = 0
-        self._watched = set(watched)
+        self._watched = dict(watched or {})
         self._followed: dict[int, Found] = {}
         self._roles = dict(_roles(routes))
         self._routes = array("B")
@@ -182,8 +183,9 @@ class Ledger:
 
     def _take_source(self, found: Found, number: int, fate: Fate) -> None:
         self._count(self._produced, number)
-        if fate in self._watched and found.value is not None:
-            self._watched.discard(fate)
+        wanted = self._watched.get(fate)
+        if wanted is not None and wanted in (found.value or b""):
+            del self._watched[fate]
             self._followed[number] = found
 
     def _take_copy(self, found: Found, number: int, fate: Fate) -> None:
@@ -195,7 +197,9 @@ class Ledger:
     def _take_outcome(self, found: Found, number: int, fate: Fate, role: Role) -> None:
         if self._count(self._seen, number) == 1:
             self._settle(found, number, fate, role)
-        problem = self._judge_letter(found, number, fate) if role is Role.DEAD_LETTER else self._judge(found, number, fate)
+        problem = (
+            self._judge_letter(found, number, fate) if role is Role.DEAD_LETTER else self._judge(found, number, fate)
+        )
         if problem:
             self._surprise(found, f"event {number} {problem}")
 
@@ -233,7 +237,11 @@ class Ledger:
         self._violations[kind.value] += 1
         if kind is not fate.violation:
             return f"must end as {fate.name.lower()}, not dead-lettered for {kind.value}"
-        return "" if _sum(found.key, found.value) == self._sums[number] else "must be dead-lettered as it came, byte for byte"
+        return (
+            ""
+            if _sum(found.key, found.value) == self._sums[number]
+            else "must be dead-lettered as it came, byte for byte"
+        )
 
     def _check_order(self, found: Found, number: int) -> None:
         place = (found.topic, found.partition)

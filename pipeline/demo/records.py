@@ -37,11 +37,14 @@ class TopicReader:
     def is_at_end(self) -> bool:
         """Whether everything that stands in the topics now was read. Asks the broker, so it blocks."""
         read = self._consumer.position([TopicPartition(*place) for place in self._places])
-        return all(self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1] <= max(0, place.offset) for place in read)
+        return all(
+            self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1] <= max(0, place.offset) for place in read
+        )
 
     def close(self) -> None:
         """Let go."""
         self._consumer.close()
+
 
 def _found(message: Any) -> Found:
     error = message.error()

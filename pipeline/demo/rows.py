@@ -7,8 +7,35 @@ from random import Random
 
 import msgspec
 
-_FIRST_NAMES = ("Zoë", "Łukasz", "Mei", "José", "Aoife", "Søren", "Анна", "健", "Ngọc", "Amélie", "Björk", "Tuğba", "Siân", "Élodie")
-_LAST_NAMES = ("Müller", "Wójcik", "李", "Núñez", "O'Brien", "Ødegård", "Иванова", "田中", "Nguyễn", "Dvořák", 'Smith "Jr."')
+_FIRST_NAMES = (
+    "Zoë",
+    "Łukasz",
+    "Mei",
+    "José",
+    "Aoife",
+    "Søren",
+    "Анна",
+    "健",
+    "Ngọc",
+    "Amélie",
+    "Björk",
+    "Tuğba",
+    "Siân",
+    "Élodie",
+)
+_LAST_NAMES = (
+    "Müller",
+    "Wójcik",
+    "李",
+    "Núñez",
+    "O'Brien",
+    "Ødegård",
+    "Иванова",
+    "田中",
+    "Nguyễn",
+    "Dvořák",
+    'Smith "Jr."',
+)
 _NOTES = ("null", '"leave at the door 🚪"', '"Geschenk 🎁, bitte ohne Rechnung"', '"2nd floor\\nring twice"')
 _TIERS = ("basic", "gold", "platinum")
 _SKUS = ("TEAPOT", "LAMP", "BÜCHER", "KABEL", "MUG")
@@ -110,7 +137,9 @@ class Rows:
         draw = self._chance.random
         cents = 300 + int(draw() * 30_000) + (1_000_000 if draw() < 0.02 else 0)
         status = "draft" if draw() < 0.05 else "placed"
-        return Order(number, customer, cents, 1 + int(draw() * 3), status, self._chance.choice(_NOTES), f'"{created_at}"')
+        return Order(
+            number, customer, cents, 1 + int(draw() * 3), status, self._chance.choice(_NOTES), f'"{created_at}"'
+        )
 
     def line(self, number: int, order: Order) -> Line:
         """A new line of this order."""

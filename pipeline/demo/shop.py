@@ -72,7 +72,13 @@ class Shop:
 
     def _changes(self) -> Iterator[_Change]:
         yield from self._snapshot()
-        stories = (self._order_placed, self._order_moved_on, self._customer_changed, self._customer_joined, self._order_deleted)
+        stories = (
+            self._order_placed,
+            self._order_moved_on,
+            self._customer_changed,
+            self._customer_joined,
+            self._order_deleted,
+        )
         weights = (40, 35, 12, 8, 5)
         while True:
             for story in self._chance.choices(stories, weights, k=64):
@@ -200,6 +206,8 @@ def _snapshot_position(index: int, count: int) -> str:
 def _schedule(events: int) -> list[tuple[int, str]]:
     """Which misdeed is due from which event on: a few of each kind, spread over the middle of the stream."""
     each = min(_OTHERS_MAX, 1 + events // 10_000)
-    kinds = [kind for round_ in range(each) for kind in (*MISDEEDS, _BAD_AMOUNT) if kind != "loop" or round_ < _LOOPS_MAX]
+    kinds = [
+        kind for round_ in range(each) for kind in (*MISDEEDS, _BAD_AMOUNT) if kind != "loop" or round_ < _LOOPS_MAX
+    ]
     first, last = events * 15 // 100, events * 80 // 100
     return [(first + (last - first) * index // len(kinds), kind) for index, kind in enumerate(kinds)]
