@@ -48,7 +48,7 @@ def registry_text(bootstrap: str, name: str, delivery: str = "exactly-once", ext
     """A registry for the stream, with topics and group named after `name`."""
     return f"""
 version: 1
-kafka: {{brokers: "{bootstrap}", group: "{name}", control_topic: "{name}.control", session_timeout: 3s}}
+kafka: {{brokers: "{bootstrap}", group: "{name}", control_topic: "{name}.control", session_timeout: 6s}}
 delivery: {delivery}
 shutdown_timeout: 20s
 transformers:
