@@ -34,7 +34,7 @@ T = TypeVar("T")
 Payload = bytes | str | Mapping[str, Any] | Sequence[Any] | None
 """Bytes as they are, text as UTF-8, mappings and lists as compact JSON; None is no key, or a tombstone."""
 
-_CASCADE_MAX = 10_000
+_CASCADE_MAX = 1_000
 """Partitions visited on account of one event: routes may feed each other, but not for ever."""
 
 
