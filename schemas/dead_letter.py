@@ -1,7 +1,8 @@
 """Dead letters: the original record, byte for byte, plus `penstock.*` headers that say why it is here.
 
 The headers are the format; key, value, timestamp and the original headers stay as they came. All values are UTF-8 text.
-Where a record was dead-lettered before and came through again, its old `penstock.*` headers stay too: the last of a name counts.
+Where a record was dead-lettered before and came through again, its old `penstock.*` headers stay too: those from the last
+`penstock.violation` on count.
 """
 
 from __future__ import annotations
@@ -81,7 +82,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_dead_letter(headers: Headers) -> DeadLetter | None:
     """What the headers of a dead letter say; None when they are not a dead letter's."""
-    said = {name[len(PREFIX) :]: (value or b"").decode("utf-8", "replace") for name, value in headers if name.startswith(PREFIX)}
+    said = {
+        name[len(PREFIX) :]: (value or b"").decode("utf-8", "replace")
+        for name, value in headers[_last_explanation(headers) :]
+        if name.startswith(PREFIX)
+    }
     try:
         return DeadLetter(
             source=TopicPartition(said["source.topic"], int(said["source.partition"])),
@@ -102,3 +107,9 @@ def read_dead_letter(headers: Headers) -> DeadLetter | None:
         )
     except (KeyError, ValueError):
         return None
+
+
+def _last_explanation(headers: Headers) -> int:
+    """Where the last verdict's headers begin; what an earlier one said of its own must not be taken for its."""
+    starts = [at for at, (name, _) in enumerate(headers) if name == PREFIX + "violation"]
+    return starts[-1] if starts else len(headers)
