@@ -32,6 +32,7 @@ REFUSED = [
     ("mask-pii", mask({"path": "email", "action": "hash"}), "salt"),
     ("mask-pii", mask(NAME, NAME), '"name"'),
     ("mask-pii", mask(NAME, {"path": "after.name.first", "action": "redact"}), '"after.name.first"'),
+    ("mask-pii", mask({"path": "after", "action": "redact"}), "whole row"),
     ("mask-pii", mask({"path": "after.", "action": "redact"}), "empty step"),
 ]
 

@@ -24,7 +24,8 @@ pub enum Action {
 pub struct Config {
     pub(crate) before: Vec<Node>,
     pub(crate) after: Vec<Node>,
-    /// For values that are no change events: only paths without a prefix.
+    /// For values that are no change events: from the root, with `before` and `after` as plain members, so that a damaged
+    /// envelope hides nothing.
     pub(crate) flat: Vec<Node>,
     pub(crate) masker: Masker,
 }
@@ -68,15 +69,19 @@ impl TryFrom<Written> for Config {
 impl Config {
     fn add(&mut self, field: &Field) -> Result<(), String> {
         let Field { path, action } = field;
+        if path == "before" || path == "after" {
+            return Err(format!("path {path:?} is a whole row: name columns in it"));
+        }
         if let Some(column) = path.strip_prefix("before.") {
-            return paths::add(&mut self.before, path, column, *action);
+            paths::add(&mut self.before, path, column, *action)?;
+        } else if let Some(column) = path.strip_prefix("after.") {
+            paths::add(&mut self.after, path, column, *action)?;
+        } else {
+            for (tree, side) in [(&mut self.before, "before"), (&mut self.after, "after")] {
+                paths::add(tree, path, path, *action)?;
+                paths::add(&mut self.flat, path, &format!("{side}.{path}"), *action)?;
+            }
         }
-        if let Some(column) = path.strip_prefix("after.") {
-            return paths::add(&mut self.after, path, column, *action);
-        }
-        for tree in [&mut self.before, &mut self.after, &mut self.flat] {
-            paths::add(tree, path, path, *action)?;
-        }
-        Ok(())
+        paths::add(&mut self.flat, path, path, *action)
     }
 }

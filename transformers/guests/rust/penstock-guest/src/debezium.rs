@@ -72,14 +72,22 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn of(object: &'a str) -> Result<Self, json::Error> {
         let mut parts = Parts::default();
-        json::members(object, &mut |name, value| match name {
-            "schema" => parts.schema = Some(value),
-            "payload" => parts.payload = Some(value),
-            "op" => parts.operation = Some(value),
-            "before" => parts.before = Some(value),
-            "after" => parts.after = Some(value),
-            _ => (),
+        let mut repeats = false;
+        json::members(object, &mut |name, value| {
+            let part = match name {
+                "schema" => &mut parts.schema,
+                "payload" => &mut parts.payload,
+                "op" => &mut parts.operation,
+                "before" => &mut parts.before,
+                "after" => &mut parts.after,
+                _ => return,
+            };
+            repeats |= part.replace(value).is_some();
         })?;
+        if repeats {
+            // Readers differ in which one they take: a transformer that looks at one would let the other pass.
+            return Err(json::Error::new("a member of the envelope repeats"));
+        }
         Ok(parts)
     }
 
@@ -90,7 +98,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Parses an event's value as far as its envelope. An error means that `text` is no JSON object (nor `null`).
+/// Parses an event's value as far as its envelope. An error means that `text` is no JSON object (nor `null`), or that a
+/// member of the envelope repeats.
 pub fn parse(text: &str) -> Result<Value<'_>, json::Error> {
     if text.trim_ascii() == "null" {
         return Ok(Value::Null);
@@ -139,6 +148,7 @@ mod tests {
         assert!(matches!(parse(r#"{"op":"x","after":{}}"#), Ok(Value::Other(_))));
         assert!(matches!(parse(r#"{"payload":1,"op":"d"}"#), Ok(Value::Change(_))));
         assert!(parse("[1]").is_err());
+        assert!(parse(r#"{"op":"c","after":{},"after":{}}"#).is_err());
         assert!(parse(r#"{"schema":{},"payload":[1]}"#).is_err());
     }
 }

@@ -22,6 +22,13 @@ pub struct Error {
     at: usize,
 }
 
+impl Error {
+    /// An error about the whole text.
+    pub(crate) fn new(problem: &'static str) -> Self {
+        Error { problem, at: 0 }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         write!(formatter, "{} (at byte {})", self.problem, self.at)

@@ -43,7 +43,7 @@ fn unicode(escaped: &str) -> Result<(char, usize), Error> {
     let second = escaped.get(5..7).filter(|next| *next == "\\u").and_then(|_| unit(7));
     match char::decode_utf16(first.chain(second)).next() {
         Some(Ok(character)) => Ok((character, if character.len_utf16() == 2 { 11 } else { 5 })),
-        _ => Err(Error { problem: "half of a surrogate pair in a string", at: 0 }),
+        _ => Err(Error::new("half of a surrogate pair in a string")),
     }
 }
 
