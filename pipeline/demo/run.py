@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ class Demo:
             account=self._ledger.account(),
             seconds=self._ended - self._began,
             startup_s=self._began - started,
-            memory_bytes_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            memory_bytes_peak=_memory_bytes_peak(),
             shown=self._ledger.shown,
             latency=self._stats.stats().latency,
         )
@@ -232,6 +233,11 @@ class Demo:
         if self._ended:
             return settled / (self._ended - self._began)
         return gained / seconds if seconds > 0 else 0.0
+
+
+def _memory_bytes_peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10  # macOS counts bytes, Linux KiB
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
