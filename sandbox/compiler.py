@@ -63,8 +63,7 @@ class Compiler:
         try:
             module = Module(self._engines.get(key), source.wasm)
         except WasmtimeError as error:
-            message = cut(str(error).strip(), MESSAGE_CHARACTERS_MAX)
-            raise ModuleFault(source.name, f"cannot be compiled: {message}", _remedy(key)) from None
+            raise _fault(source, key, cut(str(error).strip(), MESSAGE_CHARACTERS_MAX)) from None
         if self._disk is not None:
             self._counters.add(cache_evictions=self._disk.put(_name(source, key), bytes(module.serialize())))
         return module
@@ -82,5 +81,9 @@ def _name(source: ModuleBytes, key: EngineKey) -> str:
     return f"{source.sha256} wasmtime={compiler_version()} {key.fingerprint}"
 
 
-def _remedy(key: EngineKey) -> str:
-    return f"check `engine:` (tier {key.settings.tier}) and what the module was built with"
+def _fault(source: ModuleBytes, key: EngineKey, message: str) -> ModuleFault:
+    if "pooling allocator" in message:
+        last = message.splitlines()[-1].partition(": ")[2]
+        return ModuleFault(source.name, f"needs more than its limits: {last}", "raise its limits or fix the module")
+    remedy = f"check `engine:` (tier {key.settings.tier}) and what the module was built with"
+    return ModuleFault(source.name, f"cannot be compiled: {message}", remedy)

@@ -26,6 +26,8 @@ STACK_BYTES_MAX = 4 << 20
 """Half of the stack a thread has by default; the other half is for the host's own frames."""
 MEMORY_BYTES_MAX = 1 << 32
 POOL_MEMORY_LEAST = 1 << 20
+POOLS_MAX = 64
+"""Each reserves 4 GiB of addresses a slot: 64 pools of 12 slots take 3 of the 128 TiB there are."""
 PULLEY = "pulley64"
 
 
@@ -140,6 +142,11 @@ class Engines:
                 engine = self._engines[key] = build(key, self._calls)
                 self._ticker.add(self._calls.incrementer(engine))
             return engine
+
+    def can_take(self, key: EngineKey) -> bool:
+        """A pool is address space, which runs out: engines beyond `POOLS_MAX` do without."""
+        with self._lock:
+            return key in self._engines or sum(one.pool is not None for one in self._engines) < POOLS_MAX
 
     @property
     def pool_slots(self) -> int:

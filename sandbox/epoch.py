@@ -27,7 +27,7 @@ class EpochTicker:
         self, *, period_ms: int = 5, clock_ns: Callable[[], int] = time.monotonic_ns, auto: bool = True
     ) -> None:
         self._period_ns = period_ms * 1_000_000
-        self._clock_ns = clock_ns
+        self._clock_ns = clock_ns if auto else lambda: 0
         self._auto = auto
         self._wake = threading.Condition()
         self._engines: list[Callable[[], None]] = []
@@ -60,17 +60,14 @@ class EpochTicker:
 
     def ticks(self, deadline_ms: int) -> int:
         """How far beyond the current epoch a guest must be armed to get at least `deadline_ms`. Call between enter and leave."""
-        if not self._auto:
-            return max(1, -(-deadline_ms * 1_000_000 // self._period_ns))
         ends_ns = self._clock_ns() + deadline_ms * 1_000_000 - self._origin_ns
         return max(1, -(-ends_ns // self._period_ns) - self._count)
 
     def advance(self, milliseconds: int) -> None:
-        """Let this much time pass for every guest at once, rounded up to whole ticks. Needs no real time."""
-        ticks = -(-milliseconds * 1_000_000 // self._period_ns)
+        """Let this much time pass for every guest at once. Needs no real time."""
         with self._wake:
-            self._origin_ns -= ticks * self._period_ns
-            self._tick(ticks)
+            self._origin_ns -= milliseconds * 1_000_000
+            self._catch_up()
 
     def close(self) -> None:
         """No guest may start from now on. The thread ends with the last one that runs; if none does, before this returns."""
@@ -101,14 +98,17 @@ class EpochTicker:
                     self._asleep = True
                     self._wake.wait_for(lambda: self._closed or not self._asleep)
                     idle = 0
-                elapsed_ns = self._clock_ns() - self._origin_ns
-                self._tick(elapsed_ns // self._period_ns - self._count)
-                until_next_ns = self._period_ns - elapsed_ns % self._period_ns
-                self._wake.wait(until_next_ns / 1e9)
+                self._wake.wait(self._catch_up() / 1e9)
 
-    def _tick(self, ticks: int) -> None:
-        """Engines first, then the count: a guest armed in between gets a tick too much rather than one too few."""
+    def _catch_up(self) -> int:
+        """Tick as often as time has passed; nanoseconds until the next tick is due.
+
+        Engines first, then the count: a guest armed in between gets a tick too much rather than one too few.
+        """
+        elapsed_ns = self._clock_ns() - self._origin_ns
+        due = max(0, elapsed_ns // self._period_ns - self._count)
         for increment in self._engines:
-            for _ in range(ticks):
+            for _ in range(due):
                 increment()
-        self._count += max(0, ticks)
+        self._count += due
+        return self._period_ns - elapsed_ns % self._period_ns

@@ -167,6 +167,9 @@ def _configure_pool(config: Any, tuning: Tuning) -> None:
         "linear_memory_keep_resident": 256
         << 10,  # below this, zeroing beats giving pages back and faulting them in again
         "table_keep_resident": 4096,
+        "total_stacks": 0,  # for async calls, components and garbage collection, which guests here do not have: a thousand
+        "total_component_instances": 0,  # of each by default, and a mapping or two apiece
+        "total_gc_heaps": 0,
     }
     handle = bindings.wasmtime_pooling_allocation_config_new()
     try:
@@ -265,20 +268,20 @@ class _CallerMemory(GuestMemory):
 
 
 class _SeatMemory(GuestMemory):
-    """The exported memory of the instance in a seat."""
+    """The exported memory of the instance in a seat, which sets `context` (and is not known here: no cycles)."""
 
-    __slots__ = ("_handle", "_library", "_seat")
+    __slots__ = ("_handle", "_library", "context")
 
-    def __init__(self, library: _Library, seat: FastSeat, handle: int) -> None:
+    def __init__(self, library: _Library, handle: int) -> None:
         self._library = library
-        self._seat = seat
         self._handle = handle
+        self.context = 0
 
     def size(self) -> int:
-        return int(self._library.memory_size(self._seat.context, self._handle))
+        return int(self._library.memory_size(self.context, self._handle))
 
     def base(self) -> int:
-        return int(self._library.memory_data(self._seat.context, self._handle))
+        return int(self._library.memory_data(self.context, self._handle))
 
 
 class FastSeat:
@@ -307,8 +310,8 @@ class FastSeat:
             if position >= 0
         ]
         self._store: int | None = None
-        self.context = 0
-        self.memory: GuestMemory = _SeatMemory(library, self, self._handles[-1])
+        self._context = 0
+        self.memory = _SeatMemory(library, self._handles[-1])
         self._has_memory = plan.exports.memory >= 0
         self._complete = False
         """The exports' handles belong to the open store; a handle of another store would abort the process."""
@@ -324,7 +327,7 @@ class FastSeat:
         library, limits = self._library, self._limits
         store = library.store_new(self._link.engine_address, None, None)
         self._store, self._host = store, host
-        self.context = context = library.store_context(store)
+        self._context = context = library.store_context(store)
         library.store_limiter(
             store, limits.memory_bytes, limits.table_elements, limits.instances, limits.tables, limits.memories
         )
@@ -343,7 +346,7 @@ class FastSeat:
         before, running.host = running.host, self._host
         try:
             error = self._instantiate(
-                self._link.pre_address, self.context, ctypes.addressof(self._instance), self._trap_address
+                self._link.pre_address, self._context, ctypes.addressof(self._instance), self._trap_address
             )
         finally:
             running.host = before
@@ -353,10 +356,11 @@ class FastSeat:
             raise LinkError(_take_error(error))
 
     def _find_exports(self) -> None:
-        export_nth, context, instance = self._library.export_nth, self.context, ctypes.addressof(self._instance)
+        export_nth, context, instance = self._library.export_nth, self._context, ctypes.addressof(self._instance)
         name, length = ctypes.addressof(self._name), ctypes.addressof(self._name_length)
         for position, item in self._wanted:
             export_nth(context, instance, position, name, length, item)
+        self.memory.context = context
         self._complete = True
 
     def call(self, function: int, first: int = 0, second: int = 0) -> int:
@@ -383,13 +387,13 @@ class FastSeat:
             before, running.host = running.host, self._host
             try:
                 error = self._library.func_call_free(
-                    self.context, self._handles[function], self._words_address, length, self._trap_address
+                    self._context, self._handles[function], self._words_address, length, self._trap_address
                 )
             finally:
                 running.host = before
         else:
             error = self._library.func_call_free(
-                self.context, self._handles[function], self._words_address, length, self._trap_address
+                self._context, self._handles[function], self._words_address, length, self._trap_address
             )
         if self._trap.value:
             raise GuestTrap(self._take_trap())
@@ -398,17 +402,17 @@ class FastSeat:
 
     def arm(self, ticks: int) -> None:
         """Trap after this many epochs from now."""
-        self._library.set_epoch_deadline(self.context, ticks)
+        self._library.set_epoch_deadline(self._context, ticks)
 
     def set_fuel(self, fuel: int) -> None:
         """Fuel left from now on."""
-        error = self._library.set_fuel(self.context, fuel)
+        error = self._library.set_fuel(self._context, fuel)
         assert not error
 
     def fuel(self) -> int:
         """Fuel left."""
         left = c_uint64()
-        error = self._library.get_fuel(self.context, ctypes.addressof(left))
+        error = self._library.get_fuel(self._context, ctypes.addressof(left))
         assert not error
         return left.value
 
@@ -419,7 +423,7 @@ class FastSeat:
             return
         self._host = None
         large = self._has_memory and self._complete and self.memory.size() > LARGE_MEMORY_BYTES
-        self._complete, self.context = False, 0
+        self._complete, self._context, self.memory.context = False, 0, 0
         (self._library.store_delete_free if large else self._library.store_delete)(store)
 
     def __del__(self) -> None:

@@ -29,6 +29,10 @@ FREE_FUEL = 1 << 60
 """For the phases that are not an event's: their bound is the deadline."""
 
 
+class SlowStart(ModuleFault):
+    """Starting ran into the deadline. On a stalled machine that happens to good modules too, so it is worth a second try."""
+
+
 @dataclass(frozen=True, slots=True)
 class GuestPlan:
     """Everything needed to start guests of one transformer."""
@@ -79,7 +83,7 @@ class Guest:
         return self._seat.memory.size()
 
     def start(self) -> None:
-        """A fresh instance, initialised and configured. Raises ModuleFault."""
+        """A fresh instance, initialised and configured. Raises ModuleFault, SlowStart if it ran out of time."""
         plan = self._plan
         assert not self.is_open
         self._host = self._new_host()
@@ -207,12 +211,14 @@ class Guest:
             self._seat.open(self._host, plan.ticker.ticks(plan.limits.deadline_ms))
             if plan.has_initialize:
                 phase = "`_initialize`"
+                self._arm()
                 self._seat.call(INITIALIZE)
             if plan.config is not None:
                 phase = "`penstock_v1_configure`"
                 self._configure(plan.config)
             if plan.has_cursor:
                 phase = "`penstock_v1_cursor`"
+                self._arm()
                 self._cursor = self._seat.call(CURSOR) & U32
         except GuestTrap as trap:
             raise self._fault(phase, trap.facts, began) from None
@@ -221,17 +227,20 @@ class Guest:
             raise ModuleFault(plan.name, f"cannot be instantiated: {error}", remedy) from None
 
     def _configure(self, config: bytes) -> None:
+        self._arm()
         address = self._seat.call(ALLOC, len(config)) & U32
         if address == 0:
             raise ModuleFault(self._plan.name, f"`penstock_v1_alloc` gives no block for {len(config)} bytes of config")
         self._check_block(address, len(config))
         self._seat.memory.write(address, config)
+        self._arm()
         status = self._seat.call(CONFIGURE, address, len(config)) & U32
         if status:
             remedy = f"check transformers.{self._plan.name}.config"
             raise ModuleFault(self._plan.name, f"refused its configuration (status {status})", remedy)
 
     def _arm(self, fuel: int = FREE_FUEL) -> None:
+        """A whole deadline for the next call: waiting for the interpreter lock between two calls is nobody's fault."""
         self._seat.arm(self._plan.ticker.ticks(self._plan.limits.deadline_ms))
         if self._plan.metered:
             self._seat.set_fuel(fuel)
@@ -256,7 +265,8 @@ class Guest:
         readings = Readings(plan.clock_ns() - began, memory_bytes, plan.memory_bytes_max)
         trouble = classify(facts, self._host, plan.limits, readings)
         detail = f"\n{trouble.backtrace}" if trouble.backtrace else ""
-        return ModuleFault(plan.name, f"{phase} failed: {trouble.kind}: {trouble.message}{detail}")
+        kind = SlowStart if trouble.kind is ViolationKind.DEADLINE else ModuleFault
+        return kind(plan.name, f"{phase} failed: {trouble.kind}: {trouble.message}{detail}")
 
     def _abandon(self) -> None:
         self._cursor = None

@@ -4,8 +4,9 @@ The rule above all others: only a run of one event, alone, on a fresh guest, wit
 (the guest's cursor, bisection, the time neighbours took) merely decides who runs alone first.
 
 What is cheap depends on the trouble. A trap costs as long as the batch took to get there, so without a hint halves are tried.
-A deadline or exhausted fuel costs a whole deadline for every crossing that meets it again, so after the second one all that is
-left runs one by one: healthy events then cost microseconds and each bad one a single deadline.
+A deadline or exhausted fuel costs a whole deadline for every crossing that meets it again, so without a hint, after a suspect
+that proves innocent, or the second time, all that is left runs one by one: healthy events then cost microseconds and
+each bad one a single deadline.
 
 The budget counts time that was wasted (crossings that came to nothing, events that were condemned), not healthy work. When it is
 used up, what is decided from the first event on without a gap is returned; that is at least one event, so that whoever
@@ -136,7 +137,7 @@ class Isolation:
         if trouble.oversize:
             self._shrink(indexes, trouble)
         elif trouble.kind in SLOW and (trouble.cursor is None or self._slow_crossings > 1):
-            self._prepend([(index,) for index in indexes])
+            self._one_by_one(indexes)
         elif trouble.cursor is not None:
             suspect = indexes[trouble.cursor]
             rest = tuple(index for index in indexes if index != suspect)
@@ -148,7 +149,15 @@ class Isolation:
         """Nobody in particular is to blame: together these events were too much."""
         size = max(1, len(indexes) // 2)
         self._events_max = size if self._events_max is None else min(size, self._events_max)
-        self._prepend(_parts(indexes, size))
+        if trouble.kind in SLOW:
+            self._one_by_one(indexes)
+        else:
+            self._prepend(_parts(indexes, size))
+
+    def _one_by_one(self, indexes: tuple[int, ...]) -> None:
+        """These, and all that waits."""
+        waiting = [index for step in self._pending for index in (*step.indexes, *step.rest)]
+        self._pending = deque(Step((index,)) for index in sorted({*indexes, *waiting}))
 
     def _prepend(self, parts: Sequence[tuple[int, ...]]) -> None:
         self._pending.extendleft(Step(part) for part in reversed(parts))

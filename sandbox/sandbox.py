@@ -175,7 +175,8 @@ class Sandbox:
         faults = check(settings, limits, self._calls)
         if faults:
             raise ConfigError(*(replace(one, path=f"{place}.{one.path}") for one in faults))
-        return engine_key(settings, limits, slots=self._slots, poolable=pooled and self._calls.can_pool)
+        key = engine_key(settings, limits, slots=self._slots, poolable=pooled and self._calls.can_pool)
+        return key if self._engines.can_take(key) else replace(key, pool=None)
 
     def _link(self, source: ModuleBytes, module: Module, shape: ModuleShape, limits: Limits, key: EngineKey) -> Link:
         plan = LinkPlan(

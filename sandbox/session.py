@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from sandbox.guest import Guest, GuestPlan
+from sandbox.guest import Guest, GuestPlan, SlowStart
 from sandbox.isolation import Findings, Isolation
 from sandbox.results import Rules, judge
 from sandbox.traps import Trouble
@@ -268,7 +268,10 @@ class Session:
             with suppress(ModuleFault):
                 return guest.cross(self._encoder.head, body, count, result_bytes_max)
             guest.close()
-        guest.start()
+        try:
+            guest.start()
+        except SlowStart:
+            guest.start()
         return guest.cross(self._encoder.head, body, count, result_bytes_max)
 
     def _result_bytes_max(self, body_bytes: int, count: int) -> int:

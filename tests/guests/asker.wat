@@ -1,0 +1,42 @@
+;; Uses every import, as the first event's value says: "l" level, address, length (u32 each): log; "f" four u32: fail;
+;; "r" address, length: random, and the status is the new value; "c": both clocks, 16 bytes, are the new value. Numbers are little-endian.
+(module
+  (import "penstock" "log" (func $log (param i32 i32 i32)))
+  (import "penstock" "fail" (func $fail (param i32 i32 i32 i32)))
+  (import "penstock" "random" (func $random (param i32 i32) (result i32)))
+  (import "penstock" "now_ms" (func $now_ms (result i64)))
+  (import "penstock" "monotonic_ns" (func $monotonic_ns (result i64)))
+  (;include frame;)
+  (data (i32.const 32) "hello from the guest")
+  (func (export "penstock_v1_alloc") (param i32) (result i32) (call $bump (local.get 0)))
+  (func $word (param $index i32) (result i32)
+    (i32.load (i32.add (i32.add (global.get $value) (i32.const 1)) (i32.shl (local.get $index) (i32.const 2)))))
+  ;; [1, bin of $length bytes at the writer]; the bytes follow by the caller
+  (func $answer (param $length i32)
+    (call $put (i32.const 0x92)) (call $put (i32.const 1)) (call $put (i32.const 0xc4)) (call $put (local.get $length)))
+  (func (export "penstock_v1_transform") (param $frame i32) (param i32) (result i64)
+    (local $n i32) (local $c i32)
+    (local.set $n (call $begin (local.get $frame)))
+    (block $done (loop $more
+      (br_if $done (i32.eqz (local.get $n)))
+      (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+      (call $event)
+      (local.set $c (call $byte (i32.const 0)))
+      (if (i32.eq (local.get $c) (i32.const 0x6c))
+        (then (call $log (call $word (i32.const 0)) (call $word (i32.const 1)) (call $word (i32.const 2)))))
+      (if (i32.eq (local.get $c) (i32.const 0x66))
+        (then (call $fail (call $word (i32.const 0)) (call $word (i32.const 1)) (call $word (i32.const 2)) (call $word (i32.const 3)))))
+      (if (i32.eq (local.get $c) (i32.const 0x72)) (then
+        (call $answer (i32.const 4))
+        (i32.store (global.get $out) (call $random (call $word (i32.const 0)) (call $word (i32.const 1))))
+        (global.set $out (i32.add (global.get $out) (i32.const 4)))
+        (br $more)))
+      (if (i32.eq (local.get $c) (i32.const 0x63)) (then
+        (call $answer (i32.const 16))
+        (i64.store (global.get $out) (call $now_ms))
+        (i64.store offset=8 (global.get $out) (call $monotonic_ns))
+        (global.set $out (i32.add (global.get $out) (i32.const 16)))
+        (br $more)))
+      (call $put (i32.const 0xc0))
+      (br $more)))
+    (call $finish)))
