@@ -1,7 +1,8 @@
 """A Kafka broker inside this process: librdkafka's mock cluster, for the demo and for tests that need no Java.
 
 It listens on a port of 127.0.0.1 and speaks the protocol, but it is no Kafka: everything is in memory, a partition forgets its
-oldest records beyond `PARTITION_BYTES_MAX`, aborted records stay visible, and a zombie may commit. Never for anyone's data.
+oldest records beyond `PARTITION_BYTES_MAX`, aborted records stay visible, offsets committed in a transaction are acknowledged
+and forgotten, and a zombie may commit. Never for anyone's data.
 """
 
 from __future__ import annotations
