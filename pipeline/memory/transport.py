@@ -31,7 +31,8 @@ class MemoryTransport:
         """A fresh sink for this lane."""
         group = self._registry.routes[route].group
         transactional = self._registry.delivery is Delivery.EXACTLY_ONCE
-        return MemorySink(self._broker, partition, group, transactional, self._sizes)
+        assert isinstance(source, MemorySource), "an in-memory sink commits through an in-memory source"
+        return MemorySink(self._broker, partition, group, transactional, self._sizes, source)
 
     def control(self) -> MemoryControlLog:
         """The control topic."""
@@ -45,6 +46,8 @@ class MemorySource:
         pattern = route.pattern
         known = [t for t in broker.topics if pattern is not None and re.fullmatch(pattern, t)]
         self.topics = frozenset(known or route.sources)
+        self.epoch = 0
+        """Counts assignments and revocations: outside of a transaction, no offset of one epoch is committed in another."""
         self._broker = broker
         self._route = route
         self._listener: AssignmentListener | None = None
@@ -63,11 +66,13 @@ class MemorySource:
         if self._positions:
             await self._listener.revoked(list(self._positions))
         self._positions = {}
+        self.epoch += 1
 
     async def assign(self, partitions: frozenset[TopicPartition]) -> None:
         """The broker's coordinator hands these out."""
         assert self._listener is not None
         self._positions = dict.fromkeys(partitions)
+        self.epoch += 1
         await self._listener.assigned(partitions)
 
     async def fetch(
@@ -128,13 +133,21 @@ class MemorySink:
     """Implements `pipeline.ports.EventSink`; without transactions every write is visible at once, as in at-least-once mode."""
 
     def __init__(
-        self, broker: MemoryBroker, partition: TopicPartition, group: str, transactional: bool, sizes: Mapping[str, int]
+        self,
+        broker: MemoryBroker,
+        partition: TopicPartition,
+        group: str,
+        transactional: bool,
+        sizes: Mapping[str, int],
+        source: MemorySource,
     ) -> None:
         self._broker = broker
         self._partition = partition
         self._group = group
         self._transactional = transactional
         self._sizes = sizes
+        self._source = source
+        self._epoch = source.epoch
         self._owner: tuple[str, int] | None = None
         self._written: list[Outgoing] = []
 
@@ -160,6 +173,8 @@ class MemorySink:
 
     async def commit(self, offset: int) -> None:
         """See the port."""
+        if not self._transactional and self._epoch != self._source.epoch:
+            raise FencedError(f"{self._partition} was reassigned before offset {offset} could be committed")
         self._broker.commit(self._owner, self._take(), {(self._group, self._partition): offset})
 
     async def close(self) -> None:

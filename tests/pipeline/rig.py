@@ -143,8 +143,10 @@ class RiggedTransport(MemoryTransport):
         return source
 
     def sink(self, route: str, partition: TopicPartition, source: EventSource) -> RiggedSink:
+        assert isinstance(source, MemorySource)
+        group = self._registry.routes[route].group
         transactional = self._registry.delivery is Delivery.EXACTLY_ONCE
-        sink = RiggedSink(self._broker, partition, self._registry.routes[route].group, transactional, self._sizes)
+        sink = RiggedSink(self._broker, partition, group, transactional, self._sizes, source)
         sink.faults = self._faults
         return sink
 
