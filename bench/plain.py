@@ -31,7 +31,7 @@ async def main(bootstrap: str, source: str, destination: str, events: int) -> No
     async for record in consumer:
         value = enrich(record.value)
         if value is not None:
-            await producer.send(destination, value, key=record.key, partition=record.partition)
+            await producer.send(destination, value, key=record.key)
         seen += 1
         if seen == 1:
             print("started", flush=True)

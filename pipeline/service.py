@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.app import Pipeline
 from pipeline.clock import SystemClock
+from pipeline.kafka.compression import compress_fast
 from pipeline.observe.admin import Address, Admin
 from pipeline.observe.exporters import Tracing, TracingOptions, open_tracing
 from pipeline.observe.fanout import Fanout
@@ -82,11 +83,13 @@ def tune_process() -> None:
 
     What was loaded at start is not garbage, so the collector need not look at it; batches make young objects by the
     thousand that reference counting frees. A guest's thread waits at most one switch interval for the interpreter.
+    Compression runs on the event loop and is made the cheap kind.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     sys.setswitchinterval(0.001)
+    compress_fast()
 
 
 def _metrics(
