@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from pipeline.demo.ledger import Found
 from pipeline.embedded import CLIENT_SILENCE
@@ -37,9 +37,10 @@ class TopicReader:
     def is_at_end(self) -> bool:
         """Whether everything that stands in the topics now was read. Asks the broker, so it blocks."""
         read = self._consumer.position([TopicPartition(*place) for place in self._places])
-        return all(
-            self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1] <= max(0, place.offset) for place in read
+        ends = self._consumer.offsets_for_times(
+            [TopicPartition(*place, OFFSET_END) for place in self._places], _TIMEOUT_S
         )
+        return all(end.offset <= max(0, place.offset) for end, place in zip(ends, read, strict=True))
 
     def close(self) -> None:
         """Let go."""

@@ -187,6 +187,8 @@ class Demo:
                 await asyncio.sleep(0)
             elif self._drained and await asyncio.to_thread(reader.is_at_end):
                 return
+            elif self._drained and time.monotonic() > self._ended + _DRAIN_S + _STALL_S:
+                raise DemoError("the topics could not be read back to their ends")
             else:
                 await asyncio.sleep(_IDLE_S)
 
