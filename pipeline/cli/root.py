@@ -6,14 +6,14 @@ import sys
 from typing import Annotated
 
 import typer
-from pipeline.cli.demo import demo
-from pipeline.cli.try_ import try_
 from rich.console import Console
 from rich.text import Text
 
 from pipeline.cli.check import check, registry_app
+from pipeline.cli.demo import demo
 from pipeline.cli.resume import resume
 from pipeline.cli.run import run
+from pipeline.cli.try_ import try_
 from schemas.dead_letter import VERSION
 from schemas.errors import ConfigError, PenstockError
 
