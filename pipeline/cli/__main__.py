@@ -1,5 +1,5 @@
 """`python -m pipeline.cli`: what the supervisor starts its workers with."""
 
-from pipeline.cli.root import main
+from pipeline.cli import main
 
 main()

@@ -19,7 +19,6 @@ from schemas.errors import ConfigError, PenstockError
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="penstock",
@@ -61,8 +60,6 @@ def main() -> None:
     except PenstockError as error:
         _complain([f"{error}"])
         sys.exit(EXIT_FAILURE)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
 
 
 def _complain(messages: list[str]) -> None:
