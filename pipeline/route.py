@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from pipeline.breaker import Breaker
 from pipeline.chain import Chain
@@ -101,13 +102,19 @@ class RouteRunner:
         """Start a lane for each partition. A source swallows what its listener raises, so it is kept for the loop."""
         try:
             assert self._group is not None
-            for partition in partitions:
+            for partition in (
+                () if self._stopping else partitions
+            ):  # a leaving member starts nothing: nobody would end it
                 lane = self.lanes[partition] = self._make_lane(partition)
-                self._tasks[lane] = self._group.create_task(lane.run(), name=f"lane {lane.identity}")
+                task = self._tasks[lane] = self._group.create_task(lane.run(), name=f"lane {lane.identity}")
+                task.add_done_callback(partial(self._ended, lane))
             self._vitals.joined(self.route.name)
             self._room.set()
         except Exception as error:
             self._failure = error
+
+    def _ended(self, lane: Lane, _: asyncio.Task[None]) -> None:
+        del self._tasks[lane]
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Finish or abort the lanes of these partitions within the rebalance budget."""
@@ -173,7 +180,7 @@ class RouteRunner:
     async def _drain(self, lanes: Sequence[Lane], budget_s: float) -> None:
         for lane in lanes:
             lane.drain()
-        tasks = [task for lane in lanes if (task := self._tasks.pop(lane, None)) is not None]
+        tasks = [self._tasks[lane] for lane in lanes if lane in self._tasks]
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=budget_s)
