@@ -233,3 +233,43 @@ def test_a_module_that_faults_later_stops_the_lane_and_no_event_is_blamed(sandbo
     run(scenario())
     assert rig.values() == rig.values("dead") == []
     assert rig.committed() == 0
+
+
+def test_a_leaving_route_starts_no_lane_for_what_it_is_handed_on_the_way_out(sandbox: Sandbox) -> None:
+    async def scenario() -> Rig:
+        gate = Gate()
+        rig = Rig(sandbox, partitions=2, threads=lambda: gate, batch=BatchPolicy(events_max=4))
+        async with rig.running() as runner:
+            _, leave = await join(rig)
+            rig.produce(*GOOD[:20], partition=0)
+            rig.produce(*GOOD[20:], partition=1)
+            await until(lambda: gate.waiting == 2)
+            runner.stop()
+            leave.set()  # both at once: the one that is gone first hands its partition to the other
+            await asyncio.sleep(1)
+            gate.open.set()
+        await rig.run_dry()
+        return rig
+
+    assert sorted(run(scenario()).values()) == sorted(GOOD)
+
+
+def test_a_revocation_in_the_middle_of_a_drain_waits_for_the_lane(sandbox: Sandbox) -> None:
+    async def scenario() -> Rig:
+        gate = Gate()
+        rig = Rig(sandbox, threads=lambda: gate)
+        rig.produce(*GOOD)
+        async with rig.running() as runner:
+            await until(lambda: gate.waiting == 1)
+            runner.stop()
+            await asyncio.sleep(0.1)
+            revoking = asyncio.create_task(runner.revoked([LANE]))
+            await asyncio.sleep(0.1)
+            assert not revoking.done(), "the partition would be someone else's while it is still worked on"
+            gate.open.set()
+            await revoking
+            assert rig.committed() > 0
+        await rig.run_dry()
+        return rig
+
+    assert run(scenario()).values() == GOOD
