@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from wasmtime import Config, Engine, Module
 
 from sandbox.memory import GuestMemory
+from sandbox.text import cut, printable
 from schemas.limits import Limits
 
 if TYPE_CHECKING:
@@ -239,14 +240,6 @@ def facts_of(trap: Any) -> TrapFacts:
     backtrace = head.removeprefix("error while executing at wasm backtrace:").strip("\n") if cause else ""
     return TrapFacts(
         code=code.name if code else "",
-        message=summary[-1].strip()[:512] if summary else "trap",
-        backtrace=cut(backtrace, BACKTRACE_CHARACTERS_MAX),
+        message=printable(summary[-1].strip()[:512]) if summary else "trap",
+        backtrace=cut(printable(backtrace), BACKTRACE_CHARACTERS_MAX),
     )
-
-
-def cut(text: str, characters: int) -> str:
-    """`text`, shortened to `characters` and saying so."""
-    if len(text) <= characters:
-        return text
-    mark = f"\n… {len(text) - characters} more characters"
-    return text[: characters - len(mark)] + mark

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from wasmtime import Module, WasmtimeError
 
 from sandbox.cache import CompiledCache
-from sandbox.calls import cut
 from sandbox.engine import EngineKey, Engines
 from sandbox.modules import ModuleBytes, compiler_version
 from sandbox.stats import Counters
+from sandbox.text import cut
 from schemas.errors import ModuleFault
 
 MESSAGE_CHARACTERS_MAX = 1024
@@ -83,7 +83,7 @@ def _name(source: ModuleBytes, key: EngineKey) -> str:
 
 def _fault(source: ModuleBytes, key: EngineKey, message: str) -> ModuleFault:
     if "pooling allocator" in message:
-        last = message.splitlines()[-1].partition(": ")[2]
-        return ModuleFault(source.name, f"needs more than its limits: {last}", "raise its limits or fix the module")
+        cause = message.splitlines()[-1].strip().lstrip("0123456789: ")
+        return ModuleFault(source.name, f"needs more than its limits: {cause}", "raise its limits or fix the module")
     remedy = f"check `engine:` (tier {key.settings.tier}) and what the module was built with"
     return ModuleFault(source.name, f"cannot be compiled: {message}", remedy)

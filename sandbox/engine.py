@@ -26,9 +26,10 @@ STACK_BYTES_MAX = 4 << 20
 """Half of the stack a thread has by default; the other half is for the host's own frames."""
 MEMORY_BYTES_MAX = 1 << 32
 POOL_MEMORY_LEAST = 1 << 20
-POOLS_MAX = 64
-"""Each reserves 4 GiB of addresses a slot: 64 pools of 12 slots take 3 of the 128 TiB there are."""
+POOLED_MEMORIES_MAX = 8192
+"""All pools together. Each memory reserves 4 GiB of addresses, whatever its limit: 32 of the 128 TiB that a process has."""
 PULLEY = "pulley64"
+BACKTRACE_DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,12 @@ def _limit_faults(limits: Limits, calls: Calls) -> list[Fault]:
     ranges = {
         "memory_bytes": (1 << 16, MEMORY_BYTES_MAX),
         "deadline_ms": (1, 24 * 3600 * 1000),
-        "allocation_bytes_max": (1, MEMORY_BYTES_MAX),
+        "allocation_bytes_max": (1, MEMORY_BYTES_MAX // 2),
         "output_bytes_per_event": (1, 1 << 30),
         "log_bytes_per_batch": (0, 1 << 30),
         "stack_bytes": (STACK_BYTES_LEAST, min(stack_max, _thread_stack_bytes() // 2)),
-        "table_elements": (0, 10_000_000),
-        "tables": (0, 100),
+        "table_elements": (0, 1_000_000),
+        "tables": (0, 16),
         "instances": (1, 1),
         "memories": (1, 16),
     }
@@ -144,9 +145,10 @@ class Engines:
             return engine
 
     def can_take(self, key: EngineKey) -> bool:
-        """A pool is address space, which runs out: engines beyond `POOLS_MAX` do without."""
+        """A pool is address space, and running out of it aborts: engines beyond the bound do without."""
         with self._lock:
-            return key in self._engines or sum(one.pool is not None for one in self._engines) < POOLS_MAX
+            pools = [one.pool for one in {*self._engines, key} if one.pool is not None]
+            return sum(pool.slots * pool.memories for pool in pools) <= POOLED_MEMORIES_MAX
 
     @property
     def pool_slots(self) -> int:
@@ -158,16 +160,14 @@ class Engines:
 def build(key: EngineKey, calls: Calls) -> Engine:
     """A new engine. Aborts the process for settings that `check` refuses."""
     settings = key.settings
-    if settings.debug:
-        os.environ["WASMTIME_BACKTRACE_DETAILS"] = "1"  # read when a Config is made; there is no other way in
-    config = Config()
+    config = _new_config(detailed=settings.debug)
     config.epoch_interruption = True
     config.consume_fuel = key.metered
     config.max_wasm_stack = key.stack_bytes
     config.memory_init_cow = True
     config.cranelift_nan_canonicalization = settings.nan_canonicalization
     config.debug_info = settings.debug and settings.tier is Tier.OPTIMIZING
-    _set_features(config, settings, key.memories)
+    set_features(config, settings, key.memories)
     if settings.tier is Tier.INTERPRETER:
         config.target = PULLEY
     if calls.can_pool:
@@ -183,7 +183,22 @@ def build(key: EngineKey, calls: Calls) -> Engine:
     return Engine(config)
 
 
-def _set_features(config: Config, settings: EngineSettings, memories: int) -> None:
+def _new_config(*, detailed: bool) -> Config:
+    """`detailed` backtraces have file and line. The environment, read when a Config is made, is the only way to ask for them."""
+    before = os.environ.get(BACKTRACE_DETAILS)
+    if detailed:
+        os.environ[BACKTRACE_DETAILS] = "1"
+    try:
+        return Config()
+    finally:
+        if detailed:
+            os.environ.pop(BACKTRACE_DETAILS)
+        if before is not None:
+            os.environ[BACKTRACE_DETAILS] = before
+
+
+def set_features(config: Config, settings: EngineSettings, memories: int) -> None:
+    """Exactly the proposals that were asked for."""
     config.wasm_relaxed_simd = settings.relaxed_simd  # before simd: it may not outlive it
     config.wasm_relaxed_simd_deterministic = True
     config.wasm_simd = settings.simd

@@ -21,9 +21,10 @@ from wasmtime import Config, Engine, FuncType, Linker, Trap, ValType, WasmtimeEr
 from wasmtime import _bindings as bindings
 from wasmtime import _ffi as ffi
 
-from sandbox.calls import GuestTrap, Link, LinkError, LinkPlan, Running, Seat, TrapFacts, Tuning, cut, facts_of
+from sandbox.calls import GuestTrap, Link, LinkError, LinkPlan, Running, Seat, TrapFacts, Tuning, facts_of
 from sandbox.host import HostImport, HostState
 from sandbox.memory import GuestMemory
+from sandbox.text import cut
 
 WORDS_MAX = 32
 """Parameters or results one call may have: each takes a `wasmtime_val_raw_t` of 16 bytes."""
@@ -325,6 +326,7 @@ class FastSeat:
         """A new store and instance."""
         assert self._store is None
         library, limits = self._library, self._limits
+        self._trap.value = None  # an interrupt may have struck before the last one was taken
         store = library.store_new(self._link.engine_address, None, None)
         self._store, self._host = store, host
         self._context = context = library.store_context(store)

@@ -18,6 +18,7 @@ from sandbox.errors import MemoryQuotaExceeded, SandboxError, error_for
 from sandbox.heap import Heap
 from sandbox.host import HostImport, HostState, Services
 from sandbox.modules import signature
+from sandbox.text import cut, printable
 from sandbox.traps import Readings, classify
 from schemas import abi
 from schemas.errors import ModuleFault
@@ -27,6 +28,7 @@ Number = int | float
 Argument = int | float | bytes
 
 FUNCTION, ALLOC, FREE, INITIALIZE = range(4)
+NAMES_CHARACTERS_MAX = 1000
 FREE_EXPORT = "penstock_v1_free"
 _HELPERS = {abi.ALLOC: "(i32) -> i32", FREE_EXPORT: "(i32, i32) -> ()", abi.INITIALIZE: "() -> ()"}
 """Exports that are used when they have exactly this type."""
@@ -69,11 +71,12 @@ class FunctionRunner:
         kind = kinds.get(function)
         if not isinstance(kind, FuncType):
             names = ", ".join(sorted(name for name, one in kinds.items() if isinstance(one, FuncType))) or "none"
-            raise ModuleFault(compiled.name, f"does not export a function `{function}`", f"it exports {names}")
+            remedy = f"it exports {cut(printable(names), NAMES_CHARACTERS_MAX)}"
+            raise ModuleFault(compiled.name, f"does not export a function `{function}`", remedy)
         self._parameters = [str(one) for one in kind.params]
         self._results = [str(one) for one in kind.results]
         if not {*self._parameters, *self._results} <= {*_BITS, *_FORMATS}:
-            raise ModuleFault(compiled.name, f"`{function}` is {signature(kind)}: only numbers can be passed")
+            raise ModuleFault(compiled.name, f"`{function}` takes or returns values that are no numbers")
         self._positions = _positions(compiled.module, function)
         self._link = machinery.calls.link(self._link_plan())
 

@@ -140,6 +140,8 @@ class Guest:
         except GuestTrap as trap:
             self._raise_host_error()
             trouble = classify(trap.facts, self._host, plan.limits, self._readings(began))
+            if trouble.kind is ViolationKind.BOUNDS:
+                plan.counters.add(escape_attempts=1)
             return self._with_cursor(trouble, count)
         finally:
             self.fuel_used = fuel - self._seat.fuel() if plan.metered else 0

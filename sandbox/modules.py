@@ -16,6 +16,7 @@ from wasmtime import FuncType, MemoryType, Module
 
 from sandbox.calls import Exports
 from sandbox.host import HostImport, known_imports
+from sandbox.text import cut, printable
 from schemas import abi
 from schemas.errors import ModuleFault
 from schemas.specs import TransformerSpec
@@ -27,7 +28,12 @@ class UngrantedImport(ModuleFault):
 
 MODULE_BYTES_MAX = 32 << 20
 MAGIC = b"\0asm\x01\0\0\0"
+EXPORTS_MAX = 10_000
+IMPORTS_MAX = 1_000
+NAME_CHARACTERS_MAX = 100
+SECTION_IMPORT = 2
 SECTION_MEMORY = 5
+SECTION_EXPORT = 7
 SECTION_START = 8
 
 _I64 = "(i32, i32) -> i64"
@@ -95,6 +101,7 @@ def inspect(
     spec: TransformerSpec, module: Module, wasm: bytes, granted: Mapping[tuple[str, str], HostImport]
 ) -> ModuleShape:
     """Compare the module with ABI v1 and with what it was granted. Raises ModuleFault."""
+    check_bounds(spec.name, wasm)
     positions = {export.name: at for at, export in enumerate(module.exports)}
     kinds = {export.name: export.type for export in module.exports}
     memory = _memory_of(spec.name, kinds.get(abi.MEMORY))
@@ -110,6 +117,15 @@ def inspect(
         memories=count_memories(wasm),
         memory_bytes_declared=memory,
     )
+
+
+def check_bounds(name: str, wasm: bytes) -> None:
+    """Refuse a valid module with absurdly many imports or exports before they are listed. Raises ModuleFault."""
+    found = sections(wasm)
+    for section, most, what in ((SECTION_IMPORT, IMPORTS_MAX, "imports"), (SECTION_EXPORT, EXPORTS_MAX, "exports")):
+        count = _unsigned(found[section], 0)[0] if section in found else 0
+        if count > most:
+            raise ModuleFault(name, f"has {count} {what}; {most} is the most")
 
 
 def _memory_of(name: str, kind: object) -> int | None:
@@ -130,7 +146,7 @@ def _check_export(name: str, export: str, kind: object, *, required: bool) -> No
     expected = _SIGNATURES.get(export, _I64)
     actual = signature(kind) if isinstance(kind, FuncType) else "not a function"
     if actual != expected:
-        raise ModuleFault(name, f"exports `{export}` as {actual}; ABI v1 has {expected}")
+        raise ModuleFault(name, f"exports `{export}` as {_short(actual)}; ABI v1 has {expected}")
 
 
 def signature(kind: FuncType) -> str:
@@ -149,14 +165,15 @@ def resolve_imports(name: str, module: Module, granted: Mapping[tuple[str, str],
             raise _ungranted(name, *key)
         actual = signature(wanted.type) if isinstance(wanted.type, FuncType) else "not a function"
         if actual != one.signature:
-            raise ModuleFault(name, f"imports {'.'.join(key)} as {actual}; the host has {one.signature}")
+            problem = f"imports {'.'.join(key)} as {_short(actual)}; the host has {one.signature}"
+            raise ModuleFault(name, problem)
         found[key] = one
     return tuple(found.values())
 
 
 def _ungranted(name: str, module: str, item: str) -> UngrantedImport:
     known = known_imports().get((module, item))
-    what = f"imports {module}.{item}"
+    what = f"imports {_short(module)}.{_short(item)}"
     if known is not None:
         return UngrantedImport(
             name,
@@ -173,6 +190,11 @@ def _advice(module: str) -> str:
     if module.startswith("wasi"):
         return "build without WASI (Rust: wasm32-unknown-unknown, C: -nostdlib)"
     return "remove the import"
+
+
+def _short(text: str) -> str:
+    """A name of the module's choosing, fit for a message."""
+    return cut(printable(text), NAME_CHARACTERS_MAX)
 
 
 def sections(wasm: bytes) -> dict[int, bytes]:

@@ -25,9 +25,10 @@ from wasmtime import (
     WasmtimeError,
 )
 
-from sandbox.calls import GuestTrap, Link, LinkError, LinkPlan, Running, Seat, TrapFacts, Tuning, cut, facts_of
+from sandbox.calls import GuestTrap, Link, LinkError, LinkPlan, Running, Seat, TrapFacts, Tuning, facts_of
 from sandbox.host import HostImport, HostState
 from sandbox.memory import GuestMemory
+from sandbox.text import cut
 
 STARTING_FUEL = 1 << 60
 _TYPES: dict[str, Callable[[], ValType]] = {"i32": ValType.i32, "i64": ValType.i64}

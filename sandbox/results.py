@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandbox.calls import cut
+from sandbox.text import cut, printable
 from sandbox.traps import Trouble
 from schemas.abi import Drop, Emit, Reject, Replace, Result, ResultRecord
 from schemas.event import Event, Headers
@@ -77,10 +77,10 @@ def _weight(headers: Headers) -> int:
 def _rejection(code: str, message: str, rules: Rules) -> Violation:
     return Violation(
         kind=ViolationKind.REJECTED,
-        message=cut(message, MESSAGE_CHARACTERS_MAX),
+        message=cut(printable(message), MESSAGE_CHARACTERS_MAX),
         transformer=rules.transformer,
         module_sha256=rules.module_sha256,
-        code=code[:CODE_CHARACTERS_MAX],
+        code=printable(code[:CODE_CHARACTERS_MAX]),
         limits=rules.limits,
     )
 

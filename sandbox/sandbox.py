@@ -26,14 +26,18 @@ from sandbox.session import BATCH_MEMORY_PART, SessionPlan
 from sandbox.stats import Counters, SandboxStats
 from sandbox.transformer import Transformer
 from schemas import abi
-from schemas.errors import ConfigError, ModuleFault
+from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.limits import Limits
 from schemas.specs import EngineSettings, InstancePolicy, TransformerSpec
 
+WORKERS_MAX = 256
 SPARE_SLOTS = 4
 """Pool slots beyond two per worker: one-shot runs beside the lanes."""
 ISOLATION_DEADLINES = 4
-"""The isolation budget in deadlines, unless set."""
+"""The isolation budget in deadlines, unless set: what finding two endless loops in one batch takes."""
+ISOLATION_DEADLINES_SHORT = 20
+ISOLATION_MS_SHORT = 10_000
+"""Where deadlines are short there is time for more: up to so many deadlines, within a third of the shortest rebalance timeout."""
 
 
 class Sandbox:
@@ -59,6 +63,8 @@ class Sandbox:
         debug_mode: bool = False,
         trace_execution: bool = False,
     ) -> None:
+        if not 1 <= workers <= WORKERS_MAX:
+            raise ConfigError(Fault(f"{workers} is not between 1 and {WORKERS_MAX}", path="workers"))
         self._calls: Calls = choose(calls)
         self._ticker = ticker or EpochTicker()
         self._engines = Engines(self._calls, self._ticker)
@@ -84,6 +90,10 @@ class Sandbox:
 
         Raises ModuleFault when the module is at fault, ConfigError when its settings or limits cannot be had.
         """
+        if spec.encoding != "raw":
+            raise ConfigError(
+                Fault(f"`{spec.encoding}`: this version has `raw` only", path=f"transformers.{spec.name}.encoding")
+            )
         reused = spec.instance is InstancePolicy.REUSED  # it lives long: it must not use up the pool
         key = self._key(f"transformers.{spec.name}", spec.engine, spec.limits, pooled=not reused)
         source = modules.read(spec, wasm)
@@ -113,6 +123,7 @@ class Sandbox:
         key = self._key(f"modules.{name}", settings, limits, pooled=False)
         source = modules.identify(name, wasm)
         module = self._compiler.compile(source, key)
+        modules.check_bounds(name, wasm)
         try:
             imports = modules.resolve_imports(name, module, granted_imports(capabilities, self._extra_imports))
         except modules.UngrantedImport as fault:
@@ -220,7 +231,7 @@ class Sandbox:
             rules=Rules(spec.name, source.sha256, limits.describe(), limits.output_bytes_per_event, None),
             instance=spec.instance,
             encoding=spec.encoding,
-            isolation_budget_ms=self._isolation_budget_ms or ISOLATION_DEADLINES * limits.deadline_ms,
+            isolation_budget_ms=self._isolation_budget_ms or isolation_budget_ms(limits.deadline_ms),
             trace=self._trace,
             frame_bytes_max=min(limits.allocation_bytes_max, memory_bytes_max // BATCH_MEMORY_PART),
         )
@@ -239,3 +250,9 @@ def _start_once(plan: GuestPlan) -> None:
         guest.probe()
     finally:
         guest.close()
+
+
+def isolation_budget_ms(deadline_ms: int) -> int:
+    """How long one batch may waste on finding out which of its events misbehave, unless the sandbox was told."""
+    short = min(ISOLATION_DEADLINES_SHORT * deadline_ms, ISOLATION_MS_SHORT)
+    return max(ISOLATION_DEADLINES * deadline_ms, short)

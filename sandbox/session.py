@@ -149,7 +149,10 @@ class Session:
         )
 
     def stop(self) -> None:
-        """Make a `run` in another thread return what it has, after at most one more deadline. For shutdown and revocation."""
+        """Make a `run` in another thread return what it has, after at most one more deadline. For shutdown and revocation.
+
+        The session is then good for `close` only.
+        """
         self._stopping = True
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sandbox.errors import OutOfBounds
 from sandbox.host.imports import HostImport, HostState
 from sandbox.memory import GuestMemory
+from sandbox.text import printable
 
 CODE_BYTES_MAX = 128
 MESSAGE_BYTES_MAX = 4096
@@ -20,7 +21,7 @@ def fail(state: HostState, memory: GuestMemory | None, code: int, code_length: i
 
 def _read(state: HostState, memory: GuestMemory | None, address: int, length: int, length_max: int) -> str:
     try:
-        return memory.read_text(address, min(length, length_max)) if memory else ""
+        return printable(memory.read_text(address, min(length, length_max))) if memory else ""
     except OutOfBounds:
         state.bad_pointers += 1
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sandbox.errors import OutOfBounds
 from sandbox.host.imports import HostImport, HostState
 from sandbox.memory import GuestMemory
+from sandbox.text import printable
 from schemas.capabilities import Capability
 from schemas.outcome import LogLine
 
@@ -22,7 +23,7 @@ def log(state: HostState, memory: GuestMemory | None, level: int, text: int, len
         state.logs_suppressed += 1
         return
     try:
-        line = memory.read_text(text, length) if memory else ""
+        line = printable(memory.read_text(text, length)) if memory else ""
     except OutOfBounds:
         state.bad_pointers += 1
         return

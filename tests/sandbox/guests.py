@@ -97,8 +97,7 @@ class Bench:
                     module="test",
                 ),
             ),
-            cache=False,
-            **self.options,
+            **{"cache": False, "isolation_budget_ms": 4 * LIMITS.deadline_ms} | self.options,
         )
 
     def tick(self, milliseconds: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -77,8 +78,8 @@ LIMIT_FAULTS = {
     "output_bytes_per_event": [0, 1 << 40],
     "log_bytes_per_batch": [-1, 1 << 40],
     "stack_bytes": [0, 1, 64 << 20],
-    "table_elements": [-1, 1 << 40],
-    "tables": [-1, 1000],
+    "table_elements": [-1, 1_000_001],
+    "tables": [-1, 17],
     "instances": [0, 2],
     "memories": [0, 100],
     "fuel_per_event": [0, -1, 1 << 63],
@@ -162,7 +163,7 @@ def test_equal_settings_share_an_engine_and_its_pool() -> None:
 
 
 def test_engines_beyond_a_bound_do_without_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.engine.POOLS_MAX", 2)
+    monkeypatch.setattr("sandbox.engine.POOLED_MEMORIES_MAX", 2 * 6)
     with Sandbox(cache=False, workers=1, calls=CallsName.FAST) as sandbox:
         for stack_kib in (64, 96, 128, 64):
             transformer = sandbox.load(spec(limits=LIMITS.with_(stack_bytes=stack_kib << 10)), guest("saboteur"))
@@ -248,3 +249,46 @@ def test_bindings_of_another_shape_are_not_used(monkeypatch: pytest.MonkeyPatch)
     assert choose(CallsName.AUTO).name == "public"
     with pytest.raises(LinkError, match="wasmtime_extern_t has 32 bytes, not 40"):
         choose(CallsName.FAST)
+
+
+EXTREMES = """
+import itertools, sys
+from sandbox import Limits, Sandbox
+from sandbox.calls import CallsName
+from schemas.errors import PenstockError
+from tests.sandbox.guests import LIMITS, batch, guest, kinds, spec
+
+ranges = {
+    "memory_bytes": (1 << 16, 1 << 32), "stack_bytes": (16 << 10, 2 << 20), "table_elements": (0, 1_000_000),
+    "tables": (0, 16), "memories": (1, 16), "fuel_per_event": (1, 1 << 48),
+}
+with Sandbox(cache=False, workers=int(sys.argv[2]), calls=CallsName(sys.argv[1])) as sandbox:
+    for values in itertools.product(*ranges.values()):
+        limits = LIMITS.with_(**dict(zip(ranges, values)), allocation_bytes_max=1 << 16)
+        print(limits, file=sys.stderr, flush=True)
+        try:
+            sandbox.load(spec(limits=limits), guest("counter")).run(batch([b"a"]))
+        except PenstockError as error:
+            print(str(error)[:300].replace(chr(10), " "), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("calls", "workers"), [(CallsName.FAST, 1), (CallsName.FAST, 256), (CallsName.PUBLIC, 4)])
+def test_no_combination_of_extreme_limits_aborts_the_process(calls: CallsName, workers: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXTREMES, calls, str(workers)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr.splitlines()[-6:]
+
+
+@pytest.mark.parametrize("workers", [0, -1, 257])
+def test_an_absurd_number_of_workers_is_refused(workers: int) -> None:
+    with pytest.raises(ConfigError, match="workers"):
+        Sandbox(workers=workers, cache=False)
+
+
+def test_debug_backtraces_leave_the_environment_alone(calls: CallsName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WASMTIME_BACKTRACE_DETAILS", raising=False)
+    with Sandbox(calls=calls, cache=False, debug_mode=True) as sandbox:
+        sandbox.load(spec(), guest("saboteur"))
+    assert "WASMTIME_BACKTRACE_DETAILS" not in os.environ

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.isolation import Isolation
+from sandbox.sandbox import isolation_budget_ms
 from sandbox.traps import Trouble
 from schemas.outcome import DROPPED, Emitted, Outcome, Violation, ViolationKind
 from tests.sandbox.guests import LIMITS, Bench, batch, kinds, violation
@@ -129,6 +130,13 @@ def test_the_isolation_budget_can_be_set(make_bench: Callable[..., Bench]) -> No
     report = bench.load("clockwork").run(batch([b"L"] * 64))
     assert report.exhausted
     assert 8 <= len(report.outcomes) <= 11
+
+
+@pytest.mark.parametrize(
+    ("deadline_ms", "budget_ms"), [(10, 200), (100, 2_000), (500, 10_000), (2_500, 10_000), (5_000, 20_000)]
+)
+def test_the_budget_is_a_few_deadlines_or_more_where_they_are_short(deadline_ms: int, budget_ms: int) -> None:
+    assert isolation_budget_ms(deadline_ms) == budget_ms
 
 
 def test_healthy_work_does_not_use_up_the_budget(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.modules import MODULE_BYTES_MAX
-from schemas.errors import ModuleFault
+from schemas.errors import ConfigError, ModuleFault
 from schemas.specs import TransformerSpec
 from tests.sandbox.guests import LIMITS, REUSED, Bench, batch, guest, kinds, spec, violation, wat
 
@@ -299,3 +299,29 @@ def test_a_missing_file_and_an_oversized_one(sandbox: Sandbox, tmp_path: Path) -
         file.truncate(MODULE_BYTES_MAX + 1)
     with pytest.raises(ModuleFault, match=f"{MODULE_BYTES_MAX} is the most"):
         sandbox.load(TransformerSpec("guest", path))
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "count"),
+    [("exports", '(func (export "e{}"))', 10_001), ("imports", '(import "penstock" "i{}" (func))', 1_001)],
+)
+def test_absurd_numbers_of_imports_and_exports_are_refused_unlisted(
+    sandbox: Sandbox, what: str, text: str, count: int
+) -> None:
+    many = "".join(text.format(n) for n in range(count))
+    items = many + OK_MEMORY + OK_ALLOC + OK_TRANSFORM
+    with pytest.raises(ModuleFault, match=f"has 1.* {what}; 1.* is the most"):
+        sandbox.load(spec(), wat(f"(module {items})"))
+
+
+def test_names_in_messages_are_short_and_harmless(sandbox: Sandbox) -> None:
+    text = f'(import "\\1b[2J{"x" * 10_000}" "f" (func))' + OK_MEMORY + OK_ALLOC + OK_TRANSFORM
+    with pytest.raises(ModuleFault) as caught:
+        sandbox.load(spec(), wat(f"(module {text})"))
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_only_raw_encoding_is_offered(sandbox: Sandbox) -> None:
+    with pytest.raises(ConfigError, match="encoding"):
+        sandbox.load(spec(encoding="event"), guest("saboteur"))

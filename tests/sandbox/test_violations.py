@@ -136,3 +136,17 @@ def test_the_modules_own_maximum_counts_as_full_memory(sandbox: Sandbox) -> None
     verdict = violation(sandbox.load(spec(limits=Limits()), wat(text)).run(batch([b"x"])).outcomes[0])
     assert verdict.kind is ViolationKind.MEMORY
     assert verdict.memory_bytes_peak == 3 << 16
+
+
+def test_a_guests_words_cannot_steer_a_terminal(sandbox: Sandbox) -> None:
+    name = "\\1b[2J\\e2\\80\\aeevil"
+    text = f"""(module (import "penstock" "fail" (func $fail (param i32 i32 i32 i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "bad\\1b[31m\\0d\\00")
+      (func (export "penstock_v1_alloc") (param i32) (result i32) (i32.const 1024))
+      (func $"{name}" (export "penstock_v1_transform") (param i32 i32) (result i64)
+        (call $fail (i32.const 0) (i32.const 10) (i32.const 0) (i32.const 10)) (i64.const 0)))"""
+    verdict = violation(sandbox.load(spec(), wat(text)).run(batch([b"x"])).outcomes[0])
+    said = verdict.code + verdict.message + verdict.backtrace
+    assert "bad" in said
+    assert not any(character in said for character in "\x1b\r\0\u202e")
