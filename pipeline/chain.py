@@ -94,6 +94,7 @@ class Stage:
                     transformer=self.spec.name,
                     module_sha256=self.sha256,
                     limits=self.spec.limits.describe(),
+                    attempt=0,
                 )
             case action:
                 assert_never(action)
@@ -221,7 +222,8 @@ class _Progress:
         """Record it by the transformer's policy; True when the event goes on as it came."""
         if violation.kind.is_misbehaviour and not stage.breaker.is_tripped:
             stage.breaker.strike(violation.kind)
-        match stage.spec.on_violation:
+        not_run = violation.attempt == 0  # quarantined: `on_violation` is about events that the guest has seen
+        match OnViolation.DEAD_LETTER if not_run else stage.spec.on_violation:
             case OnViolation.DEAD_LETTER:
                 self._dead.setdefault(index, violation)
             case OnViolation.STOP:

@@ -64,7 +64,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     limits: str = ""
     """The limits in force, readable: `memory=4MiB deadline=250ms`."""
     attempt: int = 1
-    """Which run of this event gave the verdict: 1 when it was alone from the start, 2 and more after isolation."""
+    """Which run of this event gave the verdict: 1 when it was alone from the start, 2 and more after isolation; 0: none, the transformer is quarantined."""
 
 
 Outcome = Emitted | Dropped | Violation

@@ -211,6 +211,16 @@ def test_a_quarantined_transformer_is_not_run(
         assert "2 events misbehaved" in violation.message
 
 
+@pytest.mark.parametrize("policy", OnViolation)
+def test_dead_letter_all_means_all_whatever_on_violation_says(policy: OnViolation) -> None:
+    quarantine = Quarantine(after=1, action=QuarantineAction.DEAD_LETTER_ALL)
+    bad = stage(Script({b"bad": violated()}), policy, quarantine)
+    decide([bad], batch(b"bad"))
+    verdicts = decide([bad], batch(b"a", b"b"))
+    assert (verdicts.decided, verdicts.halt) == (2, None)
+    assert [(at, why.attempt) for at, why in verdicts.violations] == [(0, 0), (1, 0)]
+
+
 @pytest.mark.parametrize("action", QuarantineAction)
 def test_an_exhausted_isolation_budget_trips_the_breaker_and_nothing_unjudged_passes(action: QuarantineAction) -> None:
     bad = stage(Script({b"bad": violated()}, budget=2), quarantine=Quarantine(after=99, action=action))
