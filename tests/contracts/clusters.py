@@ -6,12 +6,13 @@ What is looked at from outside (records, committed offsets) is read through libr
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import itertools
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as LibrdkafkaPartition
 
@@ -20,7 +21,7 @@ from pipeline.kafka.sink import KafkaSink
 from pipeline.kafka.source import KafkaSource
 from pipeline.kafka.transport import KafkaTransport
 from pipeline.memory.broker import MemoryBroker
-from pipeline.memory.transport import MemoryTransport
+from pipeline.memory.transport import MemorySource, MemoryTransport
 from pipeline.ports import EventSink, EventSource, Transport
 from schemas.event import Event, TopicPartition
 from schemas.specs import KafkaSpec, Registry
@@ -30,6 +31,7 @@ from tests.services.kafka import KafkaBroker
 PARTITIONS = 4
 """Of every topic unless a scenario says otherwise: the embedded broker knows no other number."""
 _READ_S = 20.0
+TearDown = Callable[[], Awaitable[None]]
 _NUMBERS = itertools.count(1)
 
 
@@ -63,12 +65,11 @@ class Cluster(Protocol):
         """What the code under test talks to."""
         ...
 
-    async def kill_sink(self, sink: EventSink) -> None:
-        """The process that held this sink is gone: nothing was closed, nothing said to the broker."""
-        ...
+    def kill(self, client: EventSink | EventSource) -> TearDown:
+        """The process that held this client is gone: nothing is closed, nothing said to the broker.
 
-    async def kill_source(self, source: EventSource) -> None:
-        """The same of a consumer: the broker learns of it when the session times out."""
+        The owner has lost it when this returns; call what is returned to let go of the sockets.
+        """
         ...
 
 
@@ -113,12 +114,9 @@ class MemoryCluster:
     def transport(self, registry: Registry, sizes: Mapping[str, int] | None = None) -> MemoryTransport:
         return MemoryTransport(registry, self.broker, sizes)
 
-    async def kill_sink(self, sink: EventSink) -> None:
-        """Nothing holds on to it."""
-
-    async def kill_source(self, source: EventSource) -> None:
-        """The in-memory coordinator has no session timeout: the member is gone at once."""
-        await source.stop()
+    def kill(self, client: EventSink | EventSource) -> TearDown:
+        """The in-memory coordinator has no session timeout: a killed member is gone at once."""
+        return client.stop if isinstance(client, MemorySource) else _nothing
 
 
 class _BrokerCluster:
@@ -137,7 +135,13 @@ class _BrokerCluster:
             client={"heartbeat_interval_ms": 100},
         )
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "max.in.flight": 1, "linger.ms": 0, **CLIENT_SILENCE}
+            {
+                "bootstrap.servers": bootstrap,
+                "max.in.flight": 1,
+                "linger.ms": 0,
+                "partitioner": "murmur2_random",
+                **CLIENT_SILENCE,
+            }
         )
 
     async def produce(self, topic: str, events: Iterable[Event], partition: int | None = None) -> None:
@@ -159,28 +163,15 @@ class _BrokerCluster:
     def transport(self, registry: Registry, sizes: Mapping[str, int] | None = None) -> KafkaTransport:
         return KafkaTransport(registry, sizes)
 
-    async def kill_sink(self, sink: EventSink) -> None:
-        assert isinstance(sink, KafkaSink)
-        producer, sink._producer = sink._producer, None
-        assert producer is not None
-        for _, future in sink._sent:
+    def kill(self, client: EventSink | EventSource) -> TearDown:
+        if isinstance(client, KafkaSource):
+            consumer, client._consumer = client._consumer, None
+            return _nothing if consumer is None else functools.partial(_tear_down_consumer, consumer)
+        assert isinstance(client, KafkaSink)
+        producer, client._producer = client._producer, None
+        for _, future in client._sent:
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        sender = producer._sender.sender_task
-        await _cancel(*([sender] if sender is not None else []))
-        await producer.client.close()
-        producer._closed = True
-
-    async def kill_source(self, source: EventSource) -> None:
-        assert isinstance(source, KafkaSource)
-        consumer, source._consumer = source._consumer, None
-        assert consumer is not None
-        coordinator = consumer._coordinator
-        await _cancel(
-            coordinator._coordination_task, *_tasks(coordinator._heartbeat_task, coordinator._commit_refresh_task)
-        )
-        await consumer._fetcher.close()
-        await consumer._client.close()
-        consumer._closed = True
+        return _nothing if producer is None else functools.partial(_tear_down_producer, producer)
 
 
 class EmbeddedCluster(_BrokerCluster):
@@ -220,15 +211,29 @@ def _fields(event: Event) -> dict[str, Any]:
     return fields | ({"timestamp": event.timestamp} if event.timestamp else {})
 
 
-def _tasks(*tasks: asyncio.Task[Any] | None) -> list[asyncio.Task[Any]]:
-    return [task for task in tasks if task is not None]
+async def _nothing() -> None:
+    """There is nothing to let go of."""
 
 
-async def _cancel(*tasks: asyncio.Future[Any]) -> None:
+async def _tear_down_consumer(consumer: AIOKafkaConsumer) -> None:
+    consumer._closed = True
+    coordinator = consumer._coordinator
+    await _cancel(coordinator._coordination_task, coordinator._heartbeat_task, coordinator._commit_refresh_task)
+    await consumer._fetcher.close()
+    await consumer._client.close()
+
+
+async def _tear_down_producer(producer: AIOKafkaProducer) -> None:
+    producer._closed = True
+    await _cancel(producer._sender.sender_task)
+    await producer.client.close()
+
+
+async def _cancel(*tasks: asyncio.Future[Any] | None) -> None:
     for task in tasks:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=1.0)
 
 
 def _read(bootstrap: str, topic: str) -> list[tuple[int, Event]]:

@@ -86,7 +86,7 @@ async def test_a_killed_owner_leaves_nothing_behind(honest_cluster: Cluster) -> 
     await killed.write(outgoing(to, [event(b"done")]))
     await killed.commit(5)
     await killed.write(outgoing(to, [event(b"half done")]))
-    await cluster.kill_sink(killed)
+    await cluster.kill(killed)()
     async with opened(made, zero, made.source("orders")) as sink:
         assert values(await cluster.read(to)) == [b"done"], "its transaction ended when the lane was taken over"
         assert await cluster.committed(spec.group, topic) == {0: 5}
