@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001 - it measures the parts, not only the door
 """What the sandbox costs, measured in one run: `python -m bench.sandbox [--json] [--rounds N]`.
 
 Method: the variants of one question take turns, round after round, in one process, and each is judged by its fastest round, which is

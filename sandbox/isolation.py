@@ -64,12 +64,12 @@ class Findings:
 
 
 class Isolation:
-    """Takes one failed crossing of `count` events apart."""
+    """Takes one failed crossing of `count` events apart, which they have gone through `attempts` times."""
 
-    def __init__(self, runner: Runner, count: int) -> None:
+    def __init__(self, runner: Runner, count: int, attempts: int = 1) -> None:
         self._runner = runner
         self._outcomes: list[Outcome | None] = [None] * count
-        self._attempts = [1] * count
+        self._attempts = [attempts] * count
         self._pending: deque[Step] = deque()
         self._slow_crossings = 0
         self._events_max: int | None = None

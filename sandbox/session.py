@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sandbox.guest import Guest, GuestPlan, SlowStart
-from sandbox.isolation import Findings, Isolation
+from sandbox.isolation import SLOW, Findings, Isolation
+from sandbox.pace import Pace
 from sandbox.results import Rules, judge
 from sandbox.traps import Trouble
 from schemas.abi import BatchEncoder, FrameError, decode_results
@@ -28,36 +29,8 @@ RESULT_BYTES_MAX = 4 << 20
 """A result frame of several events, unless what went in was large itself. Decoding multiplies a hostile frame by about 20."""
 RESULT_OVERHEAD_BYTES = 64 << 10
 """What a lone event's result frame may have beyond its output: msgpack and record structure."""
-GROW_AFTER = 8
-"""Healthy crossings in a row after which the batch size doubles again."""
-UNLIMITED = 1 << 30
 
 _log = logging.getLogger("penstock.sandbox")
-
-
-class Pace:
-    """How many events cross together: halved by batch effects, grown back by health."""
-
-    __slots__ = ("_healthy", "events_max")
-
-    def __init__(self) -> None:
-        self.events_max = UNLIMITED
-        self._healthy = 0
-
-    def shrink(self, events_max: int) -> None:
-        """No more than this for a while."""
-        self.events_max = max(1, min(self.events_max, events_max))
-        self._healthy = 0
-
-    def healthy(self, count: int, elapsed_ns: int, deadline_ns: int) -> None:
-        """`count` events crossed without trouble. Slow ones shrink the next crossing before it meets the deadline."""
-        if elapsed_ns > deadline_ns // 2 and count > 1:
-            self.shrink(count // 2)
-        elif self.events_max < UNLIMITED and elapsed_ns < deadline_ns // 4:
-            self._healthy += 1
-            if self._healthy >= GROW_AFTER:
-                self.events_max = min(UNLIMITED, self.events_max * 2)
-                self._healthy = 0
 
 
 @dataclass(slots=True)
@@ -189,15 +162,18 @@ class Session:
         size = min(self.events_max, len(events) - at)
         self._part = events if size == len(events) else events[at : at + size]
         body = self._fit()
-        fresh = not self._guest.is_open
+        attempts, fresh = 1, not self._guest.is_open
         began = self._clock_ns()
         answers = self._cross(self._part, body)
+        if not fresh and isinstance(answers, Trouble) and answers.kind not in SLOW:
+            attempts, fresh = 2, True  # a worn guest's trouble may be its age: memory it never gave back
+            answers = self._cross(self._part, body)
         if isinstance(answers, Trouble):
-            return self._isolate(answers, fresh=fresh)
+            return self._isolate(answers, attempts, fresh=fresh)
         self._pace.healthy(len(self._part), self._clock_ns() - began, self._deadline_ns)
         for answer in answers:
             if type(answer) is Trouble:
-                return self._settle(answers, fresh=fresh)
+                return self._settle(answers, attempts, fresh=fresh)
         return answers  # type: ignore[return-value]
 
     def _fit(self) -> bytes:
@@ -210,16 +186,16 @@ class Session:
             body = self._encoder.body(self._part)
         return body
 
-    def _isolate(self, trouble: Trouble, *, fresh: bool) -> Sequence[Outcome]:
+    def _isolate(self, trouble: Trouble, attempts: int, *, fresh: bool) -> Sequence[Outcome]:
         if fresh and len(self._part) == 1:
-            return [self.condemn(trouble, attempt=1)]
-        return self._learn(Isolation(self, len(self._part)).after_trouble(trouble))
+            return [self.condemn(trouble, attempts)]
+        return self._learn(Isolation(self, len(self._part), attempts).after_trouble(trouble))
 
-    def _settle(self, answers: list[Outcome | Trouble], *, fresh: bool) -> Sequence[Outcome]:
+    def _settle(self, answers: list[Outcome | Trouble], attempts: int, *, fresh: bool) -> Sequence[Outcome]:
         only = answers[0]
         if fresh and isinstance(only, Trouble) and len(answers) == 1:
-            return [self.condemn(only, attempt=1)]
-        return self._learn(Isolation(self, len(self._part)).after_answers(answers))
+            return [self.condemn(only, attempts)]
+        return self._learn(Isolation(self, len(self._part), attempts).after_answers(answers))
 
     def _learn(self, findings: Findings) -> Sequence[Outcome]:
         """Smaller crossings for a while where size was to blame."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sandbox.errors import OutOfBounds
 from sandbox.host.imports import HostImport, HostState
 from sandbox.memory import CALL_BYTES_MAX, GuestMemory
 from schemas.abi import ERROR_BAD_POINTER, ERROR_TOO_LARGE
@@ -16,11 +15,7 @@ def random(state: HostState, memory: GuestMemory | None, address: int, length: i
     if memory is None or address + length > memory.size():
         state.bad_pointers += 1
         return ERROR_BAD_POINTER
-    try:
-        memory.write(address, state.services.random_bytes(length))
-    except OutOfBounds:
-        state.bad_pointers += 1
-        return ERROR_BAD_POINTER
+    memory.write(address, state.services.random_bytes(length))
     return 0
 
 

@@ -11,7 +11,19 @@ from sandbox import Sandbox
 from schemas.event import Batch
 from schemas.outcome import Emitted, Report
 from schemas.specs import InstancePolicy
-from tests.sandbox.guests import LIMITS, PER_EVENT, REUSED, UNPOOLED, Bench, batch, guest, kinds, spec, values
+from tests.sandbox.guests import (
+    LIMITS,
+    PER_EVENT,
+    REUSED,
+    UNPOOLED,
+    Bench,
+    batch,
+    guest,
+    kinds,
+    spec,
+    values,
+    violation,
+)
 
 
 def _seen(report: Report) -> list[int]:
@@ -169,3 +181,21 @@ def test_an_empty_batch_needs_no_guest(sandbox: Sandbox) -> None:
     report = transformer.run(Batch(batch([]).source, []))
     assert (list(report.outcomes), report.crossings, report.exhausted) == ([], 0, False)
     assert sandbox.stats().instances_created == before
+
+
+def test_a_guest_that_leaks_is_replaced_and_its_batches_stay_whole(bench: Bench) -> None:
+    """Each batch of 4 keeps 1 MiB of 4 for ever: the instance lasts three batches, and no batch is made smaller for it."""
+    session = bench.load("clockwork", instance=REUSED).session()
+    crossings = [session.run(batch([b"m\x04"] * 4)).crossings for _ in range(12)]
+    assert set(crossings) == {1, 2}
+    assert crossings.count(2) <= 4
+    assert session.events_max >= 4
+    session.close()
+
+
+def test_the_attempts_on_a_worn_guest_count(sandbox: Sandbox) -> None:
+    session = sandbox.load(spec(instance=REUSED), guest("counter")).session()
+    session.run(batch([b"a"]))
+    (verdict,) = session.run(batch([b"U"])).outcomes
+    assert violation(verdict).attempt == 2
+    session.close()

@@ -325,3 +325,35 @@ def test_names_in_messages_are_short_and_harmless(sandbox: Sandbox) -> None:
 def test_only_raw_encoding_is_offered(sandbox: Sandbox) -> None:
     with pytest.raises(ConfigError, match="encoding"):
         sandbox.load(spec(encoding="event"), guest("saboteur"))
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("(i32.const 0)", "gives no block of 1024 bytes"),
+        ("(i32.const -8)", "outside its memory"),
+        ("unreachable", "`penstock_v1_alloc` failed: trap"),
+        ("(loop $ever (br $ever)) (i32.const 8)", "`penstock_v1_alloc` failed: deadline"),
+    ],
+    ids=["gives nothing", "lies", "traps", "loops"],
+)
+def test_alloc_is_tried_at_load(sandbox: Sandbox, body: str, why: str) -> None:
+    alloc = f'(func (export "penstock_v1_alloc") (param i32) (result i32) {body})'
+    with pytest.raises(ModuleFault, match=why):
+        sandbox.load(spec(limits=LIMITS.with_(deadline_ms=20)), wat(f"(module {OK_MEMORY} {alloc} {OK_TRANSFORM})"))
+
+
+def test_a_stalled_start_is_tried_once_more(bench: Bench) -> None:
+    """A machine that stood still for a moment must not stop a lane."""
+    stalls = 0
+
+    def act(phase: int) -> int:
+        nonlocal stalls
+        stalls += phase == PHASES["_initialize"]
+        return LOOP if phase == PHASES["_initialize"] and stalls == 2 else 0
+
+    transformer = bench.load("phases")
+    bench.act = act
+    for _ in range(3):
+        assert kinds(transformer.run(batch([b"a"])).outcomes) == ["emitted"]
+    assert stalls == 4

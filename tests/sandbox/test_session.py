@@ -9,7 +9,7 @@ import pytest
 
 from sandbox import Limits, Sandbox
 from sandbox.calls import CallsName
-from sandbox.session import UNLIMITED, Pace
+from sandbox.pace import UNLIMITED, Pace
 from schemas.event import Batch, TopicPartition
 from tests.sandbox.guests import LIMITS, Bench, batch, events, guest, kinds, spec, violation
 
