@@ -79,10 +79,13 @@ class RouteRunner:
         """Until `stop`; then drains for at most `drain_s()` seconds. Raises TransportError when the brokers stay out of reach."""
         try:
             async with asyncio.TaskGroup() as self._group:
-                await self._source.start(self)
-                while not self._stopping:
-                    await self._turn()
-                await self._drain(list(self.lanes.values()), drain_s())
+                try:
+                    await self._source.start(self)
+                    while not self._stopping:
+                        await self._turn()
+                    await self._drain(list(self.lanes.values()), drain_s())
+                finally:
+                    self._stopping = True
         finally:
             self._vitals.left(self.route.name)
             await self._source.stop()
