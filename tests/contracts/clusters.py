@@ -179,6 +179,7 @@ class EmbeddedCluster(_BrokerCluster):
 
     def __init__(self, broker: EmbeddedBroker) -> None:
         super().__init__(broker.address, session_timeout_ms=6_000)
+        broker.create_topics([self.kafka.control_topic])
         self._broker = broker
 
     async def topic(self, base: str, partitions: int = PARTITIONS, **config: str) -> str:
