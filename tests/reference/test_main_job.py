@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from wasmtime import Engine, MemoryType, Module
 
 from pipeline import PipelineDriver, RegistryBuilder
 from sandbox import Limits, Sandbox, SandboxStats
@@ -156,3 +157,23 @@ def test_debug_mode_names_file_and_line(mode: str) -> None:
     )
     assert "divide" in ran.stdout
     assert ("lines.c:5" in ran.stdout) is (mode == "on")
+
+
+@pytest.mark.parametrize(
+    "module", sorted((ROOT / "transformers" / "modules").glob("*.wasm")), ids=lambda path: path.stem
+)
+def test_shipped_guests_declare_a_memory_maximum(module: Path) -> None:
+    (memory,) = [one.type for one in Module(Engine(), module.read_bytes()).exports if one.name == "memory"]
+    assert isinstance(memory, MemoryType)
+    assert memory.limits.max is not None and memory.limits.max * memory.page_size == 256 * MIB
+
+
+ASK_RANDOM = """(module (import "penstock" "random" (func $random (param i32 i32) (result i32)))
+  (memory (export "memory") 32)
+  (func (export "ask") (param i32) (result i32) (call $random (i32.const 0) (local.get 0))))"""
+
+
+@pytest.mark.parametrize(("length", "answer"), [(MIB, 0), (MIB + 1, -3)])
+def test_a_host_call_takes_one_mib_and_no_more(sandbox: Sandbox, length: int, answer: int) -> None:
+    sandbox.compile_module("asker", wat(ASK_RANDOM), capabilities=frozenset({"random"}))
+    assert sandbox.execute("asker", "ask", [length]) == (answer,)
