@@ -29,7 +29,8 @@ class EpochTicker:
         self._period_ns = period_ms * 1_000_000
         self._clock_ns = clock_ns if auto else lambda: 0
         self._auto = auto
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
         self._engines: list[Callable[[], None]] = []
         self._active = 0
         self._asleep = True
@@ -41,12 +42,12 @@ class EpochTicker:
 
     def add(self, increment: Callable[[], None]) -> None:
         """Tick this engine too; `increment` bumps its epoch by one and never raises."""
-        with self._wake:
+        with self._lock:
             self._engines.append(increment)
 
     def enter(self) -> None:
         """A guest is about to run. Raises RuntimeError after `close`: nothing would stop it."""
-        with self._wake:
+        with self._lock:
             if self._closed:
                 raise RuntimeError("the sandbox is closed")
             self._active += 1
@@ -55,7 +56,7 @@ class EpochTicker:
 
     def leave(self) -> None:
         """A guest is done."""
-        with self._wake:
+        with self._lock:
             self._active -= 1
 
     def ticks(self, deadline_ms: int) -> int:
@@ -65,13 +66,13 @@ class EpochTicker:
 
     def advance(self, milliseconds: int) -> None:
         """Let this much time pass for every guest at once. Needs no real time."""
-        with self._wake:
+        with self._lock:
             self._origin_ns -= milliseconds * 1_000_000
             self._catch_up()
 
     def close(self) -> None:
         """No guest may start from now on. The thread ends with the last one that runs; if none does, before this returns."""
-        with self._wake:
+        with self._lock:
             self._closed = True
             self._wake.notify_all()
             thread, idle = self._thread, self._active == 0
@@ -91,7 +92,7 @@ class EpochTicker:
 
     def _run(self) -> None:
         idle = 0
-        with self._wake:
+        with self._lock:
             while self._active or not self._closed:
                 idle = 0 if self._active else idle + 1
                 if idle > IDLE_TICKS_MAX:

@@ -27,10 +27,20 @@ class Rules:
     """Topics a guest may name; None allows any."""
 
 
-def judge(events: Sequence[Event], results: Sequence[Result], rules: Rules) -> list[Outcome | Trouble]:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What became of each event, or why its answer cannot be believed."""
+
+    outcomes: list[Outcome | Trouble]
+    flawed: bool
+    """Some of them are Trouble."""
+
+
+def judge(events: Sequence[Event], results: Sequence[Result], rules: Rules) -> Answers:
     """One outcome per event; `results` has as many items as `events`."""
     limit = rules.output_bytes_max
     judged: list[Outcome | Trouble] = []
+    flawed = False
     append = judged.append
     for event, result in zip(events, results, strict=True):
         if result is None:
@@ -39,12 +49,15 @@ def judge(events: Sequence[Event], results: Sequence[Result], rules: Rules) -> l
             value, key, headers = result.value, event.key, event.headers
             weight = (len(value) if value else 0) + (len(key) if key else 0) + (_weight(headers) if headers else 0)
             if weight > limit:
+                flawed = True
                 append(_too_large(weight, limit))
             else:
                 append(Emitted((Event(event.offset, event.timestamp, key, value, headers, event.to),)))
         else:
-            append(_judge_rare(event, result, rules))
-    return judged
+            rare = _judge_rare(event, result, rules)
+            flawed = flawed or type(rare) is Trouble
+            append(rare)
+    return Answers(judged, flawed)
 
 
 def _judge_rare(event: Event, result: Result, rules: Rules) -> Outcome | Trouble:

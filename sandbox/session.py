@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from sandbox.guest import Guest, GuestPlan, SlowStart
 from sandbox.isolation import SLOW, Findings, Isolation
 from sandbox.pace import Pace
-from sandbox.results import Rules, judge
+from sandbox.results import Answers, Rules, judge
 from sandbox.traps import Trouble
 from schemas.abi import BatchEncoder, FrameError, decode_results
 from schemas.errors import ModuleFault
@@ -135,7 +135,8 @@ class Session:
     def cross(self, indexes: Sequence[int]) -> list[Outcome | Trouble] | Trouble:
         """Run these events of the current part together, on a fresh guest (see `isolation.Runner`)."""
         self._guest.close()
-        return self._cross([self._part[index] for index in indexes])
+        answers = self._cross([self._part[index] for index in indexes])
+        return answers if isinstance(answers, Trouble) else answers.outcomes
 
     def condemn(self, trouble: Trouble, attempt: int) -> Violation:
         """The violation that this lone run on a fresh guest amounts to."""
@@ -171,10 +172,9 @@ class Session:
         if isinstance(answers, Trouble):
             return self._isolate(answers, attempts, fresh=fresh)
         self._pace.healthy(len(self._part), self._clock_ns() - began, self._deadline_ns)
-        for answer in answers:
-            if type(answer) is Trouble:
-                return self._settle(answers, attempts, fresh=fresh)
-        return answers  # type: ignore[return-value]
+        if answers.flawed:
+            return self._settle(answers.outcomes, attempts, fresh=fresh)
+        return answers.outcomes  # type: ignore[return-value]  # none of them is Trouble
 
     def _fit(self) -> bytes:
         """Encode the part, made smaller until its frame is."""
@@ -206,7 +206,7 @@ class Session:
             self._pace.shrink(min(findings.events_max, max(1, by_time)))
         return findings.outcomes
 
-    def _cross(self, events: Sequence[Event], body: bytes | None = None) -> list[Outcome | Trouble] | Trouble:
+    def _cross(self, events: Sequence[Event], body: bytes | None = None) -> Answers | Trouble:
         """One crossing, with its costs added up. The guest stays only if it is a reused one and did well."""
         if body is None:
             body = self._encoder.body(events)
@@ -227,7 +227,7 @@ class Session:
                 self._guest.close()
         return answers
 
-    def _ask(self, events: Sequence[Event], body: bytes) -> list[Outcome | Trouble] | Trouble:
+    def _ask(self, events: Sequence[Event], body: bytes) -> Answers | Trouble:
         """Send the frame and look into the answer."""
         answer = self._send(body, len(events))
         if isinstance(answer, Trouble):
