@@ -25,8 +25,6 @@ class LaneNote(msgspec.Struct, frozen=True, kw_only=True):
     """`stopped`, `paused`, or `running` with quarantined transformers."""
     reason: str
     since_ms: int
-    offset: int | None = None
-    """Where the lane goes on once it is resumed."""
     quarantined: Mapping[str, str] = {}
     """Transformer to the reason, for those whose action is not to pause."""
 
