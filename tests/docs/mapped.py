@@ -1,4 +1,4 @@
-"""The tables of docs/reference-map.md, and the promise that the tests they name ran."""
+"""The tables of docs/reference-map.md and docs/client-limits.md, and the promise that the tests they name ran."""
 
 from __future__ import annotations
 
@@ -11,34 +11,51 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference-map.md"
-HEADER = "| line | status | code | test |"
+LIMITS_PAGE = ROOT / "docs" / "client-limits.md"
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a reference document."""
+    """One line of a reference document, or one trap of a client."""
 
     section: str
     line: str
     status: str
+    """Of a trap: what penstock does."""
     code: tuple[str, ...]
     tests: tuple[str, ...]
+    said: str
+    """The test column as it is written."""
 
     def __str__(self) -> str:
         return f"{self.section}: {self.line}"
 
 
 def rows() -> Iterator[Row]:
-    """Every row of the tables that have a status."""
+    """Every line of the reference documents."""
+    yield from _rows(PAGE, "| line | status | code | test |")
+
+
+def traps() -> Iterator[Row]:
+    """Every trap."""
+    yield from _rows(LIMITS_PAGE, "| trap | what penstock does | code | test |")
+
+
+def named_tests() -> set[str]:
+    """The tests that both pages rest on."""
+    return {test for row in (*rows(), *traps()) for test in row.tests}
+
+
+def _rows(page: Path, header: str) -> Iterator[Row]:
     section, inside = "", False
-    for text in PAGE.read_text().splitlines():
+    for text in page.read_text().splitlines():
         if text.startswith("#"):
             section = text.lstrip("# ")
-        inside = text == HEADER or (inside and text.startswith("|"))
-        if inside and text != HEADER and not text.startswith("|---"):
+        inside = text == header or (inside and text.startswith("|"))
+        if inside and text != header and not text.startswith("|---"):
             line, status, code, tests = (cell.strip() for cell in text.strip("|").split("|"))
-            yield Row(section, line, status, tuple(_QUOTED.findall(code)), tuple(_QUOTED.findall(tests)))
+            yield Row(section, line, status, tuple(_QUOTED.findall(code)), tuple(_QUOTED.findall(tests)), tests)
 
 
 class Ran:
@@ -58,4 +75,4 @@ class Ran:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for name in sorted(self._missing):
-            terminalreporter.write_line(f"NOT RUN, but named in {PAGE.name}: {name}", red=True)
+            terminalreporter.write_line(f"NOT RUN, but named in docs/: {name}", red=True)

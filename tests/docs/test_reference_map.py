@@ -1,4 +1,4 @@
-"""docs/reference-map.md is bound to the code: what it names exists, and nothing that is built lacks a test."""
+"""docs/reference-map.md and docs/client-limits.md are bound to the code: what they name exists, and nothing built lacks a test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.mapped import PAGE, ROOT, Row, rows
+from tests.docs.mapped import LIMITS_PAGE, PAGE, ROOT, Row, named_tests, rows, traps
 
 ROWS = list(rows())
 BUILT = [row for row in ROWS if row.status != "not built yet"]
+TRAPS = list(traps())
 
 
 @functools.cache
@@ -76,8 +77,19 @@ def test_what_is_not_built_names_nothing(row: Row) -> None:
     assert not row.code and not row.tests
 
 
+@pytest.mark.parametrize("trap", TRAPS, ids=str)
+def test_a_trap_is_handled_where_the_page_says(trap: Row) -> None:
+    assert trap.code and (trap.tests or trap.said == "no test yet")
+    assert [place for place in (*trap.code, *trap.tests) if not exists(place)] == []
+
+
+def test_every_row_of_the_client_limits_is_read() -> None:
+    lines = [line for line in LIMITS_PAGE.read_text().splitlines() if line.startswith("| ")]
+    assert len(TRAPS) == len(lines) - sum(line.startswith("| trap |") for line in lines) > 30
+
+
 def test_every_named_test_is_collected_and_none_is_marked_to_be_skipped() -> None:
-    wanted = {test for row in BUILT for test in row.tests}
+    wanted = named_tests()
     files = sorted({test.partition("::")[0] for test in wanted})
     command = [sys.executable, "-m", "pytest", "--collect-only", *files]  # addopts has one -q already
     environ = {**os.environ, "PENSTOCK_REQUIRE_SERVICES": "1"}
