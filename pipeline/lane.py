@@ -170,7 +170,8 @@ class Lane:
         self._wake.clear()
         await self._remember(halt.state, halt.reason)
         if self.state is not halt.state:  # resumed while the note was on its way: the release came before it
-            await self._control.forget(self.identity)
+            with suppress(TransportError):
+                await self._control.forget(self.identity)
 
     async def _remember_quarantine(self) -> None:
         """A transformer that is quarantined without pausing the lane stays so across restarts."""
