@@ -1,7 +1,9 @@
-"""The tables of docs/reference-map.md and docs/client-limits.md, and the promise that the tests they name ran."""
+"""The tables of docs/ that name code and tests, and the promise that these tests ran."""
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference-map.md"
 LIMITS_PAGE = ROOT / "docs" / "client-limits.md"
+DELIVERY_PAGE = ROOT / "docs" / "delivery.md"
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -42,9 +45,14 @@ def traps() -> Iterator[Row]:
     yield from _rows(LIMITS_PAGE, "| trap | what penstock does | code | test |")
 
 
+def mishaps() -> Iterator[Row]:
+    """Every promise about delivery; the columns `status` and `code` hold its two modes."""
+    yield from _rows(DELIVERY_PAGE, "| what happens | exactly-once | at-least-once | test |")
+
+
 def named_tests() -> set[str]:
-    """The tests that both pages rest on."""
-    return {test for row in (*rows(), *traps()) for test in row.tests}
+    """The tests that these pages rest on."""
+    return {test for row in (*rows(), *traps(), *mishaps()) for test in row.tests}
 
 
 def _rows(page: Path, header: str) -> Iterator[Row]:
@@ -56,6 +64,40 @@ def _rows(page: Path, header: str) -> Iterator[Row]:
         if inside and text != header and not text.startswith("|---"):
             line, status, code, tests = (cell.strip() for cell in text.strip("|").split("|"))
             yield Row(section, line, status, tuple(_QUOTED.findall(code)), tuple(_QUOTED.findall(tests)), tests)
+
+
+@functools.cache
+def tree(path: str) -> ast.Module:
+    """A source file, parsed."""
+    return ast.parse((ROOT / path).read_text())
+
+
+def names(body: list[ast.stmt]) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """What these statements define, each with its own body."""
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield node.name, []
+            case ast.ClassDef():
+                yield node.name, node.body
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name, []
+            case _:
+                pass
+
+
+def exists(place: str) -> bool:
+    """Whether `path` or `path::Name.attribute` is there."""
+    path, _, dotted = place.partition("::")
+    if not (ROOT / path).is_file() or not dotted:
+        return (ROOT / path).is_file()
+    body = tree(path).body
+    for name in dotted.split("."):
+        found = dict(names(body))
+        if name not in found:
+            return False
+        body = found[name]
+    return True
 
 
 class Ran:

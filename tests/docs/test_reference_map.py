@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import ast
-import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.docs.mapped import LIMITS_PAGE, PAGE, ROOT, Row, named_tests, rows, traps
+from tests.docs.mapped import LIMITS_PAGE, PAGE, ROOT, Row, exists, named_tests, rows, traps, tree
 
 ROWS = list(rows())
 BUILT = [row for row in ROWS if row.status != "not built yet"]
 TRAPS = list(traps())
-
-
-@functools.cache
-def tree(path: str) -> ast.Module:
-    return ast.parse((ROOT / path).read_text())
-
-
-def names(body: list[ast.stmt]) -> Iterator[tuple[str, list[ast.stmt]]]:
-    """What these statements define, each with its own body."""
-    for node in body:
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                yield node.name, []
-            case ast.ClassDef():
-                yield node.name, node.body
-            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                yield name, []
-            case _:
-                pass
-
-
-def exists(place: str) -> bool:
-    """Whether `path` or `path::Name.attribute` is there."""
-    path, _, dotted = place.partition("::")
-    if not (ROOT / path).is_file() or not dotted:
-        return (ROOT / path).is_file()
-    body = tree(path).body
-    for name in dotted.split("."):
-        found = dict(names(body))
-        if name not in found:
-            return False
-        body = found[name]
-    return True
 
 
 def test_the_tables_are_read() -> None:
