@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,12 +45,6 @@ def honest_cluster(request: pytest.FixtureRequest) -> Cluster:
     return _cluster(request)
 
 
-@pytest.fixture(params=["embedded", _REAL])
-def aiokafka_cluster(request: pytest.FixtureRequest) -> Cluster:
-    """Those that are reached through aiokafka."""
-    return _cluster(request)
-
-
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """One for all pipelines of the suite: modules are compiled once."""
@@ -58,6 +52,3 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     box = Sandbox(workers=4, cache_dir=folder)
     yield box
     box.close()
-
-
-Fresh = Callable[[str], str]

@@ -12,7 +12,7 @@ from pipeline.kafka.source import KafkaSource
 from pipeline.observe.null import NullVitals
 from sandbox import Sandbox
 from schemas.event import TopicPartition
-from tests.contracts.clusters import Cluster, KafkaCluster
+from tests.contracts.clusters import Cluster, EmbeddedCluster, KafkaCluster
 from tests.contracts.scenes import (
     Listening,
     Member,
@@ -30,12 +30,12 @@ from tests.contracts.streams import course
 
 
 @scenario
-async def test_an_empty_ask_keeps_the_poll_clock_running_and_drains_nothing(aiokafka_cluster: Cluster) -> None:
+async def test_an_empty_ask_keeps_the_poll_clock_running_and_drains_nothing(embedded_cluster: EmbeddedCluster) -> None:
     """What the source builds on: asking aiokafka for a partition that is never assigned. An upgrade may end that."""
-    topic = await aiokafka_cluster.topic("orders")
-    await aiokafka_cluster.produce(topic, numbered(3), partition=0)
+    topic = await embedded_cluster.topic("orders")
+    await embedded_cluster.produce(topic, numbered(3), partition=0)
     zero = TopicPartition(topic, 0)
-    async with member(aiokafka_cluster, route([topic])) as we:
+    async with member(embedded_cluster, route([topic])) as we:
         assert isinstance(we.source, KafkaSource)
         consumer = we.source._live()
         await until(lambda: bool(consumer._fetcher._records), "something is prefetched")
@@ -90,8 +90,8 @@ class _BrokenVitals(NullVitals):
 
 
 @scenario
-async def test_what_a_listener_raises_ends_the_pipeline_loudly(cluster: Cluster, sandbox: Sandbox) -> None:
-    where = await course(cluster)
+async def test_what_a_listener_raises_ends_the_pipeline_loudly(honest_cluster: Cluster, sandbox: Sandbox) -> None:
+    where = await course(honest_cluster)
     pipeline = where.pipeline(sandbox)
     pipeline._vitals = _BrokenVitals()
     with pytest.raises(RuntimeError, match="a bug in a listener"):

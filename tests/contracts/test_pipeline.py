@@ -51,7 +51,8 @@ async def test_a_dead_letter_is_the_original_and_says_why(cluster: Cluster, sand
 
 
 @scenario
-async def test_tombstones_pass_as_they_came(cluster: Cluster, sandbox: Sandbox) -> None:
+async def test_tombstones_pass_as_they_came(honest_cluster: Cluster, sandbox: Sandbox) -> None:
+    cluster = honest_cluster
     where, progress = await course(cluster), Progress()
     tombstones = [
         event(None, key=b"row 1", headers=(("h", None),)),
@@ -99,7 +100,8 @@ async def test_another_partition_count_places_by_key(honest_cluster: Cluster, sa
 
 
 @scenario
-async def test_orders_are_enriched_in_place(cluster: Cluster, sandbox: Sandbox) -> None:
+async def test_orders_are_enriched_in_place(honest_cluster: Cluster, sandbox: Sandbox) -> None:
+    cluster = honest_cluster
     where, progress = await course(cluster, ["enrich-order"]), Progress()
     row = '{"id":9007199254740993,"first_name":"Zoë","last_name":"Ω","amount":"12.50","quantity":2}'
     order = f'{{"before":null,"after":{row},"op":"c","ts_ms":1}}'.encode()
