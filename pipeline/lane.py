@@ -147,6 +147,8 @@ class Lane:
         now = self._around.clock.monotonic()
         if passage.progressed or self._failing_since is None:
             self._failing_since, self._failures = now, 0
+        else:
+            self._failing_since += passage.idle_s
         if now - self._failing_since >= self._retry_limit_s:
             raise TransportError(
                 f"lane {self.identity} failed for {now - self._failing_since:.0f} s, the last time with: {error}",

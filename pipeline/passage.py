@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.chain import Chain, Halt, Verdicts
 from pipeline.inbox import Allowance, Inbox
@@ -74,6 +75,8 @@ class Passage:
         self.started = False
         self.progressed = False
         """Whether anything was committed, so that a failure now is a new failure."""
+        self.idle_s = 0.0
+        """How long it waited for its first event: in that time it did not fail."""
         self._lane = lane
         self._chain = chain
         self._around = around
@@ -86,6 +89,8 @@ class Passage:
         self._held_events = 0
         self._pending = _Pending()
         self._draining = False
+        self._offered = False
+        self._started_at = 0.0
 
     @property
     def accepts(self) -> bool:
@@ -95,6 +100,9 @@ class Passage:
     def offer(self, events: Sequence[Event]) -> None:
         """Hand over consecutive events, the first at `next_offset` or after a gap that the log itself has."""
         assert self.started and events[0].offset >= self.next_offset, "events out of step with the lane's position"
+        if not self._offered:
+            self._offered = True
+            self.idle_s = self._around.clock.monotonic() - self._started_at
         size = self._inbox.put(events)
         self._hold(len(events), size)
         self.next_offset = events[-1].offset + 1
@@ -112,17 +120,20 @@ class Passage:
             await self._sink.open()
             position = await around.source.locate(self._lane.source)
             where = await self._destinations(self._sink)
+            await self._keep_start(self._sink, position)
             self._begin_at(position)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._transform(), name=f"transform {self._lane}")
-                writer = tasks.create_task(self._write(where), name=f"write {self._lane}")
+            writer = asyncio.create_task(self._write(where), name=f"write {self._lane}")
+            await _in_step(asyncio.create_task(self._transform(), name=f"transform {self._lane}"), writer)
             return writer.result()
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
         finally:
             self.started = False
             self._release_all()
             await self._sink.close()
+
+    async def _keep_start(self, sink: EventSink, position: Position) -> None:
+        """Commit where a first start begins: `latest` is somewhere else by the next attempt, and what came between would be lost."""
+        if position.committed is None and self._around.route.start != "earliest":
+            await sink.commit(position.start)
 
     def _begin_at(self, position: Position) -> None:
         committed = position.committed
@@ -131,6 +142,7 @@ class Passage:
         self.next_offset = position.start if committed is None else committed
         self._around.source.seek(self._lane.source, self.next_offset)
         self.started = True
+        self._started_at = self._around.clock.monotonic()
         self._on_start()
         self._around.on_room()
 
@@ -326,7 +338,27 @@ def _missing(lane: LaneId, committed: int, position: Position) -> str:
     return f"{lane.source} goes on at offset {committed}, but {gap}; decide where to continue, reset group {lane.group}, then `penstock resume`"
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error that ended the passage: its two loops cancel each other, so there is rarely another."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+async def _in_step(*tasks: asyncio.Task[Any]) -> None:
+    """Until all have ended; the first that fails cancels the others, and its error is raised.
+
+    Not a task group: that forgets that it was itself cancelled when one of its tasks fails at the same time, and it waits
+    for ever for the others when one ends cancelled without having been asked (as a client's own future can make it).
+    """
+    running, errors = set(tasks), list[BaseException]()
+    while running:
+        try:
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError as cancelled:
+            errors.insert(0, cancelled)
+        else:
+            errors += filter(None, (_error_of(task, asked=bool(errors)) for task in done))
+        for task in running if errors else ():
+            task.cancel()
+    if errors:
+        raise errors[0]
+
+
+def _error_of(task: asyncio.Task[Any], *, asked: bool) -> BaseException | None:
+    if not task.cancelled():
+        return task.exception()
+    return None if asked else TransportError(f"{task.get_name()} was cut off by the client")
