@@ -65,6 +65,10 @@ class Cluster(Protocol):
         """What the code under test talks to."""
         ...
 
+    async def arrived(self, sink: EventSink) -> None:
+        """Wait until what was written is in the broker's log, committed or not."""
+        ...
+
     def kill(self, client: EventSink | EventSource) -> TearDown:
         """The process that held this client is gone: nothing is closed, nothing said to the broker.
 
@@ -114,6 +118,9 @@ class MemoryCluster:
     def transport(self, registry: Registry, sizes: Mapping[str, int] | None = None) -> MemoryTransport:
         return MemoryTransport(registry, self.broker, sizes)
 
+    async def arrived(self, sink: EventSink) -> None:
+        """It is there at once."""
+
     def kill(self, client: EventSink | EventSource) -> TearDown:
         """The in-memory coordinator has no session timeout: a killed member is gone at once."""
         return client.stop if isinstance(client, MemorySource) else _nothing
@@ -162,6 +169,11 @@ class _BrokerCluster:
 
     def transport(self, registry: Registry, sizes: Mapping[str, int] | None = None) -> KafkaTransport:
         return KafkaTransport(registry, sizes)
+
+    async def arrived(self, sink: EventSink) -> None:
+        assert isinstance(sink, KafkaSink)
+        for _, future in sink._sent:
+            await asyncio.shield(future)
 
     def kill(self, client: EventSink | EventSource) -> TearDown:
         if isinstance(client, KafkaSource):

@@ -80,6 +80,7 @@ async def test_a_killed_owner_leaves_the_offset_where_it_was(honest_cluster: Clu
         await killed.write(outgoing(to, [event(b"a")]))
         await killed.commit(1)
         await killed.write(outgoing(to, [event(b"b")]))
+        await cluster.arrived(killed)
         await cluster.kill(killed)()
         assert await cluster.committed(spec.group, topic) == {0: 1}
         async with opened(we.transport, zero, we.source) as sink:

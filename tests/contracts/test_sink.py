@@ -21,6 +21,7 @@ async def test_outputs_and_offset_appear_together(honest_cluster: Cluster) -> No
     async with opened(made, zero, made.source("orders")) as sink:
         assert (await sink.partition_count(to), await sink.partition_count(other)) == (4, 2)
         await sink.write([*outgoing(to, [event(b"a"), event(b"b")], 3), *outgoing(other, [event(b"c")], 1)])
+        await cluster.arrived(sink)
         assert await cluster.read(to) == [], "not yet committed"
         assert await cluster.committed(spec.group, topic) == {}
         await sink.commit(2)
@@ -45,6 +46,7 @@ async def test_what_was_not_committed_is_never_seen(honest_cluster: Cluster) -> 
     source = made.source("orders")
     async with opened(made, zero, source) as sink:
         await sink.write(outgoing(to, numbered(50)))
+        await cluster.arrived(sink)
     assert await cluster.read(to) == []
     async with opened(made, zero, source) as sink:
         await sink.write(outgoing(to, numbered(3, 100)))
@@ -63,6 +65,7 @@ async def test_a_new_owner_fences_the_old_one(honest_cluster: Cluster) -> None:
         await old.write(outgoing(to, [event(b"first")]))
         await old.commit(1)
         await old.write(outgoing(to, [event(b"of the zombie")]))
+        await cluster.arrived(old)
         async with opened(living, zero, living.source("orders")) as new:
             await new.write(outgoing(to, [event(b"second")]))
             await new.commit(2)
@@ -86,6 +89,7 @@ async def test_a_killed_owner_leaves_nothing_behind(honest_cluster: Cluster) -> 
     await killed.write(outgoing(to, [event(b"done")]))
     await killed.commit(5)
     await killed.write(outgoing(to, [event(b"half done")]))
+    await cluster.arrived(killed)
     await cluster.kill(killed)()
     async with opened(made, zero, made.source("orders")) as sink:
         assert values(await cluster.read(to)) == [b"done"], "its transaction ended when the lane was taken over"
