@@ -81,7 +81,8 @@ class Supervisor:
             code = await self._run_once(worker, name)
             self._on_end(name)
             if self._stopping.is_set():
-                return 0 if code == 0 else 1
+                # terminated before it had set its handlers: it had not begun
+                return 0 if code in (0, -signal.SIGTERM) else 1
             if code in (0, 1, 2):
                 _log.error("worker %d ended with exit code %d: stopping the others", worker, code)
                 self.stop()
@@ -110,7 +111,10 @@ class Supervisor:
 
     async def _run_once(self, worker: int, name: str) -> int:
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, env=dict(self._environ(name))
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            env=dict(self._environ(name)),
+            process_group=0,  # a terminal's Ctrl-C reaches the supervisor alone: with its SIGTERM it would be two signals
         )
         self._workers[worker] = process
         if self._stopping.is_set():
