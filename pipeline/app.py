@@ -56,11 +56,12 @@ class Pipeline:
         chance: random.Random | None = None,
         worker_count: int | None = None,
     ) -> None:
-        """Everything but the registry has a working default. Raises ConfigError when the registry has faults.
+        """Everything but the registry has a working default. Raises ConfigError when the registry has faults, or under `python -O`.
 
         Without a `transport` the brokers are probed and topics checked when `run` starts. A `sandbox` that is passed in is
         not closed; `transformers` are those it has loaded already.
         """
+        _require_assertions()
         self.registry = registry if isinstance(registry, Registry) else _load(Path(registry))
         self._transport = transport
         self._observer = observer or NullObserver()
@@ -164,6 +165,17 @@ class Pipeline:
     def _released(self, key: str) -> None:
         for runner in self._runners:
             runner.released(key)
+
+
+def _require_assertions() -> None:
+    """The Kafka client notices by `assert` that a producer was fenced; without it, it would go on and commit."""
+    if not __debug__:
+        raise ConfigError(
+            Fault(
+                "Python runs with assertions turned off (-O or PYTHONOPTIMIZE), and exactly-once delivery depends on them",
+                "start it without -O, and unset PYTHONOPTIMIZE",
+            )
+        )
 
 
 def _load(path: Path) -> Registry:
