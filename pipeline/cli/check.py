@@ -6,7 +6,7 @@ import hashlib
 import json as jsonlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +79,7 @@ def find(path: Path) -> Findings:
 def _client_faults(located: Located) -> Iterator[Fault]:
     """What the Kafka client itself would refuse, at its place in the file."""
     for fault in kafka_faults(located.registry.kafka):
-        yield located.placed(replace(fault, path=fault.path.removesuffix("_file")))
+        yield located.placed(fault)
 
 
 def as_json(findings: Findings) -> dict[str, Any]:

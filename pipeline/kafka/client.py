@@ -26,7 +26,7 @@ PRODUCE_BYTES_MAX = 1_000_000
 _OWNED = {
     "bootstrap_servers": "set kafka.brokers",
     "security_protocol": "set kafka.security.protocol",
-    "ssl_context": "set kafka.security.ca_file, cert_file and key_file",
+    "ssl_context": "set kafka.security.ca, cert and key",
     "sasl_mechanism": "set kafka.security.mechanism",
     "sasl_plain_username": "set kafka.security.username",
     "sasl_plain_password": "set kafka.security.password",

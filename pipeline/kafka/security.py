@@ -74,11 +74,11 @@ def _tls_faults(security: Security) -> Iterator[Fault]:
         try:
             ssl.create_default_context(cafile=security.ca_file)
         except OSError as error:
-            yield _file_fault("ca_file", security.ca_file, error, "it must hold the authority's certificate as PEM")
+            yield _file_fault("ca", security.ca_file, error, "it must hold the authority's certificate as PEM")
     if security.cert_file is not None:
         yield from _pair_faults(security)
     elif security.key_file is not None:
-        yield Fault("a key without its certificate", f"set {_WHERE}.cert_file", path=f"{_WHERE}.key_file")
+        yield Fault("a key without its certificate", f"set {_WHERE}.cert", path=f"{_WHERE}.key")
 
 
 def _pair_faults(security: Security) -> Iterator[Fault]:
@@ -108,6 +108,7 @@ def _pair_problem(error: OSError, security: Security) -> tuple[str, str]:
 
 
 def _file_fault(name: str, path: object, error: OSError, remedy: str) -> Fault:
+    name = name.removesuffix("_file")  # as the registry calls it
     if isinstance(error, FileNotFoundError):
         return Fault(f"there is no file {path}", "check the path", path=f"{_WHERE}.{name}")
     if isinstance(error, PermissionError):

@@ -17,8 +17,8 @@ class Trouble:
     """The setting that has to change first; empty when trying again may help as well."""
 
 
-_CA = "kafka.security.ca_file"
-_CERT = "kafka.security.cert_file"
+_CA = "kafka.security.ca"
+_CERT = "kafka.security.cert"
 _HOST = "use a name that the certificate has in kafka.brokers, or set kafka.security.check_hostname: false"
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h, as ssl.SSLCertVerificationError.verify_code carries them
@@ -27,15 +27,15 @@ _VERIFICATION = {
         "the broker's certificate is not valid yet", "check this machine's clock and the broker's certificate", _CA
     ),
     10: Trouble("the broker's certificate has expired", "renew it on the broker (or check this machine's clock)", _CA),
-    18: Trouble("the broker's certificate is self-signed", "set kafka.security.ca_file to that certificate", _CA),
+    18: Trouble("the broker's certificate is self-signed", "set kafka.security.ca to that certificate", _CA),
     19: Trouble(
         "the broker's certificate comes from an authority that is not trusted here",
-        "set kafka.security.ca_file to the authority's certificate",
+        "set kafka.security.ca to the authority's certificate",
         _CA,
     ),
     20: Trouble(
         "the broker's certificate was not signed by an authority trusted here",
-        "set kafka.security.ca_file to the certificate of the authority that signed it",
+        "set kafka.security.ca to the certificate of the authority that signed it",
         _CA,
     ),
     62: Trouble("the broker's certificate is for another host name", _HOST, "kafka.brokers"),
@@ -64,9 +64,7 @@ def _alert_trouble(reason: str, have_certificate: bool) -> Trouble:
     if have_certificate:
         remedy = "use a certificate that the broker's truststore accepts"
         return Trouble(f"the broker refused the client certificate ({said})", remedy, _CERT)
-    return Trouble(
-        f"the broker wants a client certificate ({said})", "set kafka.security.cert_file and key_file", _CERT
-    )
+    return Trouble(f"the broker wants a client certificate ({said})", "set kafka.security.cert and key", _CERT)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -99,10 +99,10 @@ def test_a_bad_option_is_refused_everywhere(
         (Security("SASL_SSL", "OAUTHBEARER"), "mechanism", "token provider"),
         (Security("SSL", "PLAIN", "shop", "hush-hush"), "protocol", "use SASL_SSL"),
         (Security(ca_file=Path("ca.pem")), "protocol", "use SSL"),
-        (Security("SSL", ca_file=Path("/nowhere/ca.pem")), "ca_file", "there is no file /nowhere/ca.pem"),
-        (Security("SSL", ca_file=Path(__file__)), "ca_file", "cannot be used"),
-        (Security("SSL", cert_file=Path("/nowhere/c.pem")), "cert_file", "there is no file /nowhere/c.pem"),
-        (Security("SSL", key_file=Path("/nowhere/k.pem")), "key_file", "set kafka.security.cert_file"),
+        (Security("SSL", ca_file=Path("/nowhere/ca.pem")), "ca", "there is no file /nowhere/ca.pem"),
+        (Security("SSL", ca_file=Path(__file__)), "ca", "cannot be used"),
+        (Security("SSL", cert_file=Path("/nowhere/c.pem")), "cert", "there is no file /nowhere/c.pem"),
+        (Security("SSL", key_file=Path("/nowhere/k.pem")), "key", "set kafka.security.cert"),
     ],
 )
 def test_security_faults_are_found_before_any_broker_is_asked(security: Security, path: str, says: str) -> None:
