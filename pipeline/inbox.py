@@ -51,8 +51,13 @@ class Inbox:
         self._ripe = asyncio.Event()
         """Set when there is no point in waiting for more: a full batch, or the end."""
         self._closed = False
+        self._finishing = False
         self._events = 0
         self._size_bytes = 0
+
+    @property
+    def _ended(self) -> bool:
+        return self._closed or self._finishing
 
     @property
     def has_room(self) -> bool:
@@ -75,11 +80,11 @@ class Inbox:
         return total
 
     async def take(self) -> Chunk | None:
-        """The next batch, waiting for one; None once the inbox is closed."""
+        """The next batch, waiting for one; None once the inbox is closed, or finishing and empty."""
         await self._arrived.wait()
         if self._policy.linger_ms:
             await self._linger()
-        if self._closed:
+        if self._closed or not self._chunks:
             return None
         events, size_bytes = self._chunks.popleft()
         while self._chunks and self._fits(events, size_bytes, self._chunks[0]):
@@ -88,10 +93,16 @@ class Inbox:
             size_bytes += more_bytes
         self._events -= len(events)
         self._size_bytes -= size_bytes
-        if not self._chunks:
+        if not self._chunks and not self._finishing:
             self._arrived.clear()
         self._note_ripeness()
         return events, size_bytes
+
+    def finish(self) -> None:
+        """Hand out what is there, then nothing more."""
+        self._finishing = True
+        self._arrived.set()
+        self._ripe.set()
 
     def close(self) -> None:
         """Hand out nothing more."""
@@ -105,7 +116,7 @@ class Inbox:
                 await self._ripe.wait()
 
     def _note_ripeness(self) -> None:
-        if self._events >= self._policy.events_max or self._size_bytes >= self._policy.bytes_max or self._closed:
+        if self._events >= self._policy.events_max or self._size_bytes >= self._policy.bytes_max or self._ended:
             self._ripe.set()
         else:
             self._ripe.clear()

@@ -103,7 +103,7 @@ class Lane:
         """The source found this lane's position gone: stop it once what it holds is through."""
         if self._passage is not None and self._failure is None:
             self._failure = error
-            self._passage.drain()
+            self._passage.finish()
 
     def resume(self) -> None:
         """An operator released the lane: forget its halt and the breakers' strikes, and go on."""

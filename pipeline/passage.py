@@ -112,6 +112,11 @@ class Passage:
         self._draining = True
         self._inbox.close()
 
+    def finish(self) -> None:
+        """Take no more events; what was offered is transformed, written and committed."""
+        self._draining = True
+        self._inbox.finish()
+
     async def run(self) -> Halt | None:
         """Until drained (None) or halted. Raises TransportError, ModuleFault, DeadLetterError; nothing uncommitted survives any of them."""
         around = self._around

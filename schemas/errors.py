@@ -84,6 +84,12 @@ class OffsetOutOfRangeError(TransportError):
         self.partitions = frozenset(partitions)
 
 
+class UnreadableRecordError(OffsetOutOfRangeError):
+    """The client cannot take a record apart; like one that is gone, only an operator may skip it."""
+
+    code = "unreadable"
+
+
 class FencedError(TransportError):
     """Another process has taken this lane over (or the broker timed our transaction out): start the lane anew."""
 

@@ -4,16 +4,18 @@ commits only, read_committed, no silent reset: see the table of client traps in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import CorruptRecordException, IllegalStateError
 
 from pipeline.kafka.errors import translate
 from pipeline.ports import AssignmentListener, Position
-from schemas.errors import FencedError, TransportError
+from schemas.errors import FencedError, TransportError, UnreadableRecordError
 from schemas.event import Event, TopicPartition
 from schemas.specs import KafkaSpec, RouteSpec
 
@@ -21,6 +23,9 @@ T = TypeVar("T")
 _NOBODY = KafkaPartition("penstock.no-such-topic", 0)
 """Asking for a partition that is never assigned keeps the poll clock running and drains nothing (an empty ask means all)."""
 
+_UNREADABLE = (CorruptRecordException, ValueError)
+"""What the client's parser raises: a bad checksum, lengths that contradict each other, a header's name that is not UTF-8."""
+_SINGLY_MS = 500
 _FETCH_BYTES = 16 << 20
 """Per broker and fetch; a quarter of it per partition. What a process prefetches is bounded by this, not by the lanes."""
 
@@ -47,6 +52,9 @@ class KafkaSource:
         self._route = route
         self._timeout_s = kafka.request_timeout_ms / 1e3
         self._consumer: AIOKafkaConsumer | None = None
+        self._next: dict[KafkaPartition, int] = {}
+        """Offset after the last record that was handed out."""
+        self._unreadable: UnreadableRecordError | None = None
 
     async def start(self, listener: AssignmentListener) -> None:
         """Join the group. Raises TransportError when no broker answers."""
@@ -72,11 +80,56 @@ class KafkaSource:
     ) -> Mapping[TopicPartition, Sequence[Event]]:
         """See the port. Nothing is awaited between taking records from the client and returning them, so a cancelled fetch loses none."""
         wanted = [KafkaPartition(p.topic, p.partition) for p in partitions] or [_NOBODY]
+        if self._unreadable is not None:
+            unreadable, self._unreadable = self._unreadable, None
+            raise unreadable
         try:
             fetched = await self._live().getmany(*wanted, timeout_ms=int(timeout_s * 1e3), max_records=events_max)
+        except _UNREADABLE:
+            fetched = await self._fetch_singly(wanted)
         except Exception as error:
             raise translate(error) from error
+        for partition, records in fetched.items():
+            self._next[partition] = records[-1].offset + 1
         return {TopicPartition(*p): [_event(record) for record in records] for p, records in fetched.items()}
+
+    async def _fetch_singly(self, wanted: Collection[KafkaPartition]) -> dict[KafkaPartition, list[Any]]:
+        """One record of each partition, after a fetch met one that cannot be taken apart: the client does not say which it
+        was, and has thrown away what it took of the others. The bad one is told of by the next fetch when this has others.
+        """
+        self._rewind(wanted)
+        fetched: dict[KafkaPartition, list[Any]] = {}
+        try:
+            for partition in wanted:
+                try:
+                    fetched |= await self._live().getmany(partition, timeout_ms=_SINGLY_MS, max_records=1)
+                except _UNREADABLE as error:
+                    self._unreadable = self._unreadable_at(partition, error)
+        except BaseException as error:
+            self._rewind(wanted)
+            if isinstance(error, Exception):
+                raise translate(error) from error
+            raise
+        if self._unreadable is not None and not fetched:
+            unreadable, self._unreadable = self._unreadable, None
+            raise unreadable
+        return fetched
+
+    def _rewind(self, partitions: Collection[KafkaPartition]) -> None:
+        """Back to where each was handed out to."""
+        for partition in partitions:
+            if partition in self._next:
+                with contextlib.suppress(IllegalStateError):  # no longer assigned
+                    self._live().seek(partition, self._next[partition])
+
+    def _unreadable_at(self, partition: KafkaPartition, error: Exception) -> UnreadableRecordError:
+        at, offset = TopicPartition(*partition), self._next.get(partition, 0)
+        return UnreadableRecordError(
+            f"the record at offset {offset} of {at} (or the next one there is) cannot be taken apart by the Kafka client "
+            f"({type(error).__name__}: {error}); to skip it, stop penstock, set group {self._route.group} to the offset after "
+            "it, and `penstock resume`",
+            [at],
+        )
 
     async def locate(self, partition: TopicPartition) -> Position:
         """See the port. Only meaningful once the lane's sink is open: a commit in flight may still be hidden before that."""
@@ -88,6 +141,7 @@ class KafkaSource:
         """See the port. Raises FencedError when the partition was taken away meanwhile."""
         try:
             self._live().seek(KafkaPartition(*partition), offset)
+            self._next[KafkaPartition(*partition)] = offset
         except Exception as error:
             raise FencedError(f"{partition} is no longer assigned: {error}") from error
 
@@ -151,4 +205,5 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def _event(record: ConsumerRecord[Any, Any]) -> Event:
-    return Event(record.offset, record.timestamp, record.key, record.value, record.headers)
+    stamp = -1 if record.timestamp is None else record.timestamp  # Kafka's oldest record format has none
+    return Event(record.offset, stamp, record.key, record.value, record.headers)

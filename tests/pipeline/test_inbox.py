@@ -128,3 +128,15 @@ def test_the_allowance_counts_and_tells() -> None:
     assert told == [(150, 2), (0, 0)]
     with pytest.raises(AssertionError):
         allowance.take(0, -1)
+
+
+def test_a_finishing_inbox_hands_out_what_it_has_and_then_ends() -> None:
+    async def scenario() -> list[Chunk | None]:
+        inbox = Inbox(BatchPolicy(events_max=2, linger_ms=60_000))
+        inbox.put([event(at, 1) for at in range(3)])
+        inbox.finish()
+        return [await inbox.take() for _ in range(3)]
+
+    *chunks, end = run(scenario())
+    assert [each.offset for chunk in chunks if chunk for each in chunk[0]] == [0, 1, 2]
+    assert end is None

@@ -1,0 +1,66 @@
+"""Records that a broker keeps and a client chokes on stop their lane, and no other."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.util import calc_crc32c
+
+from pipeline.ports import LaneState
+from sandbox import Sandbox
+from tests.contracts.clusters import KafkaCluster, values
+from tests.contracts.scenes import event, scenario, until
+from tests.contracts.streams import Course, Progress, course, running
+
+pytestmark = pytest.mark.services
+_CRC = slice(17, 21)
+"""Of a record batch; it covers what follows (Kafka message format v2)."""
+
+
+async def _produce_unreadable(where: Course, partition: int) -> None:
+    """A record whose header's name is not UTF-8, as clients write it whose header names are bytes (Sarama, librdkafka)."""
+    async with AIOKafkaProducer(bootstrap_servers=where.cluster.kafka.brokers[0]) as producer:
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=b"k", value=b"poison", headers=[("!!name!!", b"value")])
+        batch.close()
+        build = batch._build
+
+        def damaged() -> bytearray:
+            raw = bytearray(build())
+            at = raw.index(b"!!name!!")
+            raw[at : at + 2] = b"\xff\xfe"
+            raw[_CRC] = calc_crc32c(bytes(raw[_CRC.stop :])).to_bytes(4, "big")
+            return raw
+
+        batch._build = damaged
+        await (await producer.send_batch(batch, where.topic, partition=partition))
+
+
+@scenario
+async def test_a_header_name_that_is_not_utf_8_stops_its_lane_alone(
+    kafka_cluster: KafkaCluster, sandbox: Sandbox
+) -> None:
+    where, progress = await course(kafka_cluster, ["passthrough"]), Progress()
+    before = [event(b"before %d" % number) for number in range(3)]
+    await kafka_cluster.produce(where.topic, before, partition=1)
+    await _produce_unreadable(where, 1)
+    for partition in (0, 2, 3):
+        await kafka_cluster.produce(where.topic, [event(b"other %d" % n) for n in range(50)], partition=partition)
+    pipeline = where.pipeline(sandbox, observer=progress)
+
+    def stopped() -> list[str]:
+        return [lane.reason for lane in pipeline.status() if lane.state is LaneState.STOPPED]
+
+    async with running(pipeline) as task:
+        await until(lambda: task.done() or bool(stopped()), "the lane stops")
+        if task.done():
+            task.result()
+        (reason,) = stopped()
+        assert "offset 3 of" in reason and "utf-8" in reason
+        await until(lambda: progress.done == 153, "all else is committed")
+        await kafka_cluster.produce(where.topic, [event(b"later")], partition=2)
+        await until(lambda: progress.done == 154, "the other lanes go on")
+    out = values(await kafka_cluster.read(where.to))
+    assert sorted(out) == sorted(
+        [*(each.value for each in before), *[b"other %d" % n for n in range(50)] * 3, b"later"]
+    )
