@@ -193,7 +193,7 @@ async def _connect(registry: Registry) -> Transport:
     report = await ensure_topics(registry)
     for warning in report.warnings:
         _log.warning("%s", warning)
-    return KafkaTransport(registry, report.message_bytes_max)
+    return KafkaTransport(registry, report.message_bytes_max, report.compacted)
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.chain import Chain, Halt, Verdicts
 from pipeline.inbox import Allowance, Inbox
-from pipeline.plan import Destinations, condemn, oversize_violation, plan, truncated
+from pipeline.plan import Destinations, condemn, plan, truncated, unfit_violation
 from pipeline.ports import (
     BatchSpan,
     Clock,
@@ -29,7 +29,7 @@ from pipeline.ports import (
     Tally,
     Transport,
 )
-from schemas.errors import DeadLetterError, OffsetOutOfRangeError, OversizeError, TransportError
+from schemas.errors import DeadLetterError, KeylessError, OffsetOutOfRangeError, OversizeError, TransportError
 from schemas.event import Batch, Event
 from schemas.specs import RouteSpec
 
@@ -225,8 +225,13 @@ class Passage:
         route = self._around.route
         if error.topic != route.dead_letter:
             last = self._chain.stages[-1]
-            violation = oversize_violation(last.spec.name, last.sha256, str(error))
+            violation = unfit_violation(last.spec.name, last.sha256, error)
             return condemn(verdicts, error.offset, violation)
+        if isinstance(error, KeylessError):
+            raise DeadLetterError(
+                f"the dead letter of {self._lane.source} offset {error.offset} cannot be written: {error}; "
+                f"set cleanup.policy=delete on {error.topic}"
+            )
         if not route.truncate_oversize or error.offset in self._pending.cut_to:
             raise DeadLetterError(
                 f"the dead letter of {self._lane.source} offset {error.offset} cannot be written: {error}; "

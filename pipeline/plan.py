@@ -12,6 +12,7 @@ from pipeline.observe.propagation import replace_trace_headers
 from pipeline.placement import place
 from pipeline.ports import Outgoing
 from schemas.dead_letter import HEADROOM_BYTES, PREFIX, dead_letter
+from schemas.errors import KeylessError, OversizeError
 from schemas.event import Event, Headers, TopicPartition
 from schemas.outcome import Violation, ViolationKind
 from schemas.specs import RouteSpec
@@ -85,17 +86,17 @@ def condemn(verdicts: Verdicts, offset: int, violation: Violation) -> Verdicts:
     )
 
 
-def oversize_violation(transformer: str, sha256: str, message: str) -> Violation:
+def unfit_violation(transformer: str, sha256: str, error: OversizeError) -> Violation:
     """For an event whose output passed the transformer's limits but does not fit the destination topic."""
-    return Violation(
-        kind=ViolationKind.OUTPUT_TOO_LARGE, message=message, transformer=transformer, module_sha256=sha256
-    )
+    kind = ViolationKind.BAD_OUTPUT if isinstance(error, KeylessError) else ViolationKind.OUTPUT_TOO_LARGE
+    return Violation(kind=kind, message=str(error), transformer=transformer, module_sha256=sha256)
 
 
 def truncated(letter: Event, size_bytes_max: int) -> Event:
     """A dead letter cut to fit its topic: the value first, then the original headers; it says so in `penstock.truncated`."""
     value = letter.value
-    ours = tuple(h for h in letter.headers if h[0].startswith(PREFIX))
+    explanation = max(at for at, (name, _) in enumerate(letter.headers) if name == PREFIX + "violation")
+    ours = letter.headers[explanation:]  # a record may bring `penstock.*` headers of its own, as long as it likes
     lost = len(letter.headers) - len(ours)
     note = (PREFIX + "truncated", f"value was {len(value or b'')} bytes, headers {lost}".encode())
     room = max(0, size_bytes_max - len(letter.key or b"") - HEADROOM_BYTES)

@@ -110,6 +110,18 @@ class OversizeError(PenstockError):
         self.size_bytes_max = size_bytes_max
 
 
+class KeylessError(OversizeError):
+    """A record without a key is bound for a compacted topic, which takes none; refused before anything was sent."""
+
+    code = "keyless"
+
+    def __init__(self, topic: str, offset: int) -> None:
+        PenstockError.__init__(self, f"a record without a key cannot go to {topic}, which is compacted")
+        self.topic = topic
+        self.offset = offset
+        self.size_bytes = self.size_bytes_max = 0
+
+
 class DeadLetterError(PenstockError):
     """A dead letter could not be written: the lane stops, nothing is dropped silently."""
 

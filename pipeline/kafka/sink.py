@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -17,7 +17,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from pipeline.kafka.errors import translate
 from pipeline.kafka.source import KafkaSource, within
 from pipeline.ports import Outgoing
-from schemas.errors import OversizeError, TransportError
+from schemas.errors import KeylessError, OversizeError, TransportError
 from schemas.event import TopicPartition
 
 RECORD_BYTES_MAX = 1_048_588
@@ -38,13 +38,16 @@ class KafkaSink:
         group: str,
         transactional_id: str | None,
         sizes: Mapping[str, int],
+        compacted: Collection[str] = (),
     ) -> None:
+        """`compacted` topics refuse a whole batch for one record without a key: such a record is refused here instead."""
         self._options = options
         self._source = source
         self._partition = partition
         self._group = group
         self._transactional_id = transactional_id
         self._sizes = sizes
+        self._compacted = compacted
         self._timeout_s = options["request_timeout_ms"] / 1e3
         self._producer: AIOKafkaProducer | None = None
         self._sent: list[tuple[str, asyncio.Future[Any]]] = []
@@ -147,11 +150,13 @@ class KafkaSink:
         size_max = self._sizes.get(out.topic, RECORD_BYTES_MAX) - _BATCH_OVERHEAD_BYTES
         batches = [producer.create_batch()]
         append = batches[0].append
-        fixed = out.timestamp
+        fixed, compacted = out.timestamp, out.topic in self._compacted
         for event in out.events:
             stamp: int | None = event.timestamp if fixed is None else fixed
             if stamp is not None and stamp < 0:
                 stamp = None  # the source had none: now
+            if compacted and event.key is None:
+                raise KeylessError(out.topic, event.offset)
             headers = list(event.headers) if event.headers else []
             placed = append(timestamp=stamp, key=event.key, value=event.value, headers=headers)
             if placed is None:  # full

@@ -138,6 +138,11 @@ def setting_warnings(registry: Registry, settings: Settings, existing: Collectio
                     f"topic {topic} stamps records itself (message.timestamp.type=LogAppendTime), "
                     f"so `timestamps: preserve` of route {route.name} has no effect on it"
                 )
+        if "compact" in settings.get(route.dead_letter, {}).get("cleanup.policy", ""):
+            yield (
+                f"dead-letter topic {route.dead_letter} is compacted: of dead letters with the same key only the last is kept, "
+                "and one without a key stops its lane; set cleanup.policy=delete"
+            )
     control = registry.kafka.control_topic
     policy = settings.get(control, {}).get("cleanup.policy")
     if policy is not None and policy != "compact":

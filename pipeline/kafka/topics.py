@@ -36,6 +36,8 @@ class TopicReport:
     """Partition count by topic, sources that match a pattern included."""
     message_bytes_max: Mapping[str, int]
     """`max.message.bytes` by topic, for those whose settings could be read."""
+    compacted: frozenset[str] = frozenset()
+    """Topics that take no record without a key."""
     created: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -84,6 +86,9 @@ class _Check:
                 for topic, known in self._settings.items()
                 if "max.message.bytes" in known
             },
+            compacted=frozenset(
+                topic for topic, known in self._settings.items() if "compact" in known.get("cleanup.policy", "")
+            ),
             created=tuple(self._created),
             warnings=tuple(self._warnings),
         )

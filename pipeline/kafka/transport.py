@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pipeline.kafka.client import consumer_options, producer_options
 from pipeline.kafka.control import KafkaControlLog
@@ -14,13 +14,19 @@ from schemas.specs import Delivery, Registry
 
 
 class KafkaTransport:
-    """Implements `pipeline.ports.Transport`. `sizes` is each topic's `max.message.bytes`, as far as it is known."""
+    """Implements `pipeline.ports.Transport`.
 
-    def __init__(self, registry: Registry, sizes: Mapping[str, int] | None = None) -> None:
+    `sizes` is each topic's `max.message.bytes`, as far as it is known; `compacted` topics take no record without a key.
+    """
+
+    def __init__(
+        self, registry: Registry, sizes: Mapping[str, int] | None = None, compacted: Collection[str] = ()
+    ) -> None:
         self._registry = registry
         self._consumer_options = consumer_options(registry.kafka)
         self._producer_options = producer_options(registry.kafka)
         self._sizes = sizes or {}
+        self._compacted = compacted
 
     def source(self, route: str) -> KafkaSource:
         """A consumer for this route, in the route's own group."""
@@ -35,7 +41,9 @@ class KafkaTransport:
         )
         topics = {*spec.destinations, spec.dead_letter}
         sizes = {topic: size for topic, size in self._sizes.items() if topic in topics}
-        return KafkaSink(self._producer_options, source, partition, spec.group, transactional_id, sizes)
+        return KafkaSink(
+            self._producer_options, source, partition, spec.group, transactional_id, sizes, self._compacted
+        )
 
     def control(self) -> KafkaControlLog:
         """The control topic."""

@@ -1,4 +1,4 @@
-"""Records that a broker keeps and a client chokes on stop their lane, and no other."""
+"""Records that a client or a broker chokes on: they cost themselves, or stop their own lane."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
 
+from pipeline.app import Pipeline
 from pipeline.ports import LaneState
 from sandbox import Sandbox
+from schemas.dead_letter import read_dead_letter
+from schemas.outcome import ViolationKind
 from tests.contracts.clusters import KafkaCluster, values
 from tests.contracts.scenes import event, scenario, until
-from tests.contracts.streams import Course, Progress, course, running
+from tests.contracts.streams import Course, Progress, course, reached, running
+from tests.services.topics import alter_topic
 
 pytestmark = pytest.mark.services
 _CRC = slice(17, 21)
@@ -64,3 +68,23 @@ async def test_a_header_name_that_is_not_utf_8_stops_its_lane_alone(
     assert sorted(out) == sorted(
         [*(each.value for each in before), *[b"other %d" % n for n in range(50)] * 3, b"later"]
     )
+
+
+@scenario
+async def test_a_record_without_key_for_a_compacted_topic_is_dead_lettered(
+    kafka_cluster: KafkaCluster, sandbox: Sandbox
+) -> None:
+    """The broker would refuse the whole batch for it, again and again."""
+    roomy = {"max_message_bytes": "2000000"}
+    where, progress = await course(kafka_cluster, ["passthrough"], dead_settings=roomy), Progress()
+    alter_topic(kafka_cluster.bootstrap, where.to, {"cleanup.policy": "compact"})
+    await kafka_cluster.produce(
+        where.topic, [event(b"a"), event(b"keyless", key=None), event(b"b", key=b"k2")], partition=0
+    )
+    async with running(Pipeline(where.registry, sandbox=sandbox, observer=progress, worker_count=2)) as task:
+        await reached(progress, 3, task)
+    assert values(await kafka_cluster.read(where.to)) == [b"a", b"b"]
+    ((_, found),) = await kafka_cluster.read(where.dead)
+    letter = read_dead_letter(found.headers)
+    assert letter is not None and found.value == b"keyless"
+    assert letter.violation.kind is ViolationKind.BAD_OUTPUT and "compacted" in letter.violation.message

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pipeline.chain import Verdicts
 from pipeline.placement import place
-from pipeline.plan import Destinations, condemn, oversize_violation, plan, truncated
+from pipeline.plan import Destinations, condemn, plan, truncated, unfit_violation
 from pipeline.ports import Outgoing
 from schemas.dead_letter import dead_letter, read_dead_letter
+from schemas.errors import OversizeError
 from schemas.event import Batch, Event, Headers, TopicPartition
 from schemas.outcome import Violation, ViolationKind
 from tests.pipeline.rig import route
@@ -158,5 +159,14 @@ def test_a_truncated_dead_letter_fits_and_says_what_it_lost(value: bytes | None,
 
 
 def test_the_oversize_violation_counts_as_the_guests_misbehaviour() -> None:
-    found = oversize_violation("t", "f" * 64, "too large")
+    found = unfit_violation("t", "f" * 64, OversizeError("out", 3, 20, 10))
     assert (found.kind, found.kind.is_misbehaviour) == (ViolationKind.OUTPUT_TOO_LARGE, True)
+
+
+def test_headers_that_a_record_brings_under_our_prefix_are_cut_as_well() -> None:
+    event = Event(7, 5, b"k", b"v", (("penstock.violation", b"x" * 50_000), ("penstock.note", b"y" * 50_000)))
+    violation = Violation(kind=ViolationKind.TRAP, message="m", transformer="t", module_sha256="f" * 64)
+    cut = truncated(dead_letter(event, TopicPartition("in", 0), violation), 40_000)
+    assert sum(len(name) + len(value or b"") for name, value in cut.headers) < 20_000
+    found = read_dead_letter(cut.headers)
+    assert found is not None and found.violation.kind is ViolationKind.TRAP
