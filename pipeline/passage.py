@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,7 @@ class Passage:
         finally:
             self.started = False
             self._release_all()
-            await self._sink.close()
+            await _to_the_end(self._sink.close())
 
     async def _keep_start(self, sink: EventSink, position: Position) -> None:
         """Commit where a first start begins: `latest` is somewhere else by the next attempt, and what came between would be lost."""
@@ -366,6 +366,19 @@ async def _in_step(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
     if errors:
         raise errors[0]
+
+
+async def _to_the_end(call: Coroutine[Any, Any, None]) -> None:
+    """`call` in full, however often this task is cancelled meanwhile: half-closed, a producer would keep its transaction open."""
+    task, cancelled = asyncio.create_task(call), False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def _error_of(task: asyncio.Task[Any], *, asked: bool) -> BaseException | None:

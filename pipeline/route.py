@@ -15,7 +15,7 @@ from pipeline.inbox import Allowance
 from pipeline.lane import Lane
 from pipeline.passage import Passage, Surroundings
 from pipeline.ports import Clock, EventSource, LaneId, LaneState, Observer, Transport, Vitals
-from schemas.errors import OffsetOutOfRangeError
+from schemas.errors import OffsetOutOfRangeError, TransportError
 from schemas.event import Event, TopicPartition
 from schemas.specs import RouteSpec
 
@@ -88,7 +88,19 @@ class RouteRunner:
                     self._stopping = True
         finally:
             self._vitals.left(self.route.name)
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Leaving is a courtesy to the other members: when it fails, whatever ended the route is still the reason."""
+        try:
             await self._source.stop()
+        except TransportError as error:
+            _log.warning(
+                "route %s could not leave group %s, which will notice by itself: %s",
+                self.route.name,
+                self.route.group,
+                error,
+            )
 
     def stop(self) -> None:
         """Fetch no more and drain."""

@@ -11,7 +11,7 @@ import pytest
 from pipeline.ports import LaneState, Outgoing
 from sandbox import Sandbox
 from schemas.errors import TransportError
-from tests.pipeline.rig import Rig, RiggedSink
+from tests.pipeline.rig import Rig, RiggedSink, RiggedSource
 from tests.pipeline.virtual_time import run, until
 
 GOOD = [b'{"id":%d}' % number for number in range(20)]
@@ -88,3 +88,53 @@ def test_a_produce_that_the_client_itself_cancels_is_tried_again(
     rig.produce(*GOOD)
     run(rig.run_dry())
     assert rig.values() == GOOD
+
+
+def test_a_group_that_cannot_be_left_hides_no_reason_and_is_no_failure(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stop(self: RiggedSource) -> None:
+        raise TransportError("no answer")
+
+    monkeypatch.setattr(RiggedSource, "stop", stop)
+    rig = Rig(sandbox)
+    rig.produce(*GOOD)
+    run(rig.run_dry())
+    assert rig.values() == GOOD
+    rig.produce(*GOOD)
+    rig.faults.plan("open", TransportError("the reason", retriable=False))
+    with pytest.raises(ExceptionGroup) as raised:
+        run(rig.run_dry())
+    assert raised.group_contains(TransportError, match="the reason")
+
+
+def test_a_sink_is_closed_to_the_end_however_often_its_lane_is_cancelled(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    async def close(self: RiggedSink) -> None:
+        await asyncio.sleep(3)
+        closed.append(self)
+
+    monkeypatch.setattr(RiggedSink, "close", close)
+    rig = Rig(sandbox)
+    rig.produce(*GOOD)
+
+    async def scenario() -> None:
+        control = await rig.control()
+        runner = rig.runner(control, rig.vitals)
+        task = asyncio.create_task(runner.run(lambda: 1.0))
+        await until(rig.is_dry)
+        (lane,) = runner._tasks.values()
+        for _ in range(3):
+            lane.cancel()
+            await asyncio.sleep(0.5)
+        assert not lane.done()
+        await until(lane.done)
+        assert len(closed) == 1
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    run(scenario())
