@@ -93,7 +93,10 @@ def test_a_produce_that_the_client_itself_cancels_is_tried_again(
 def test_a_group_that_cannot_be_left_hides_no_reason_and_is_no_failure(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    leave = RiggedSource.stop
+
     async def stop(self: RiggedSource) -> None:
+        await leave(self)
         raise TransportError("no answer")
 
     monkeypatch.setattr(RiggedSource, "stop", stop)
