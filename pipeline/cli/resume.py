@@ -43,6 +43,10 @@ def resume(
             Fault(f"there is no route {route!r}", f"routes: {', '.join(loaded.routes)}", file=str(registry))
         )
     wanted = _parse(partition) if partition is not None else None
+    if wanted is not None and route is None and not everything:
+        raise ConfigError(
+            Fault("--partition names no route", "name the route before it, or add --all", path="--partition")
+        )
     halted, released = asyncio.run(_resume(loaded, route, wanted, everything))
     if json:
         typer.echo(msgspec.json.encode({"halted": halted, "released": released}).decode())
@@ -52,7 +56,9 @@ def resume(
         console.print("No lane is halted.")
         return
     console.print(_table(halted, released))
-    if not released:
+    if not released and (route is not None or everything):
+        console.print("\nNone of these is what you named: nothing was released.")
+    elif not released:
         console.print("\nRelease them with: penstock resume REGISTRY ROUTE, or --all")
 
 
