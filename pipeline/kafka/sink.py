@@ -130,9 +130,8 @@ class KafkaSink:
             self._in_transaction = True
 
     async def _settle(self) -> None:
-        """Every record is acknowledged, or the first refusal is raised with the topic it was for."""
-        sent, self._sent = self._sent, []
-        for topic, future in sent:
+        """Every record is acknowledged, or the first refusal is raised with the topic it was for; `close` sees to the rest."""
+        for topic, future in self._sent:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await future
@@ -141,8 +140,8 @@ class KafkaSink:
                     f"{topic} did not acknowledge within {self._timeout_s:g} s", topic=topic
                 ) from error
             except Exception as error:
-                self._sent = sent
                 raise _about(topic, translate(error)) from error
+        self._sent.clear()
 
     def _lay_out(self, out: Outgoing) -> list[Any]:
         """Record batches, each within the client's batch size; a larger record gets one of its own."""
