@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.errors import CorruptRecordException, IllegalStateError
+from aiokafka.errors import CorruptRecordException, IllegalStateError, NoOffsetForPartitionError
 
 from pipeline.kafka.errors import translate
 from pipeline.ports import AssignmentListener, Position
@@ -85,6 +85,9 @@ class KafkaSource:
             raise unreadable
         try:
             fetched = await self._live().getmany(*wanted, timeout_ms=int(timeout_s * 1e3), max_records=events_max)
+        except NoOffsetForPartitionError:
+            # Dealt out anew while this fetch waited, and nothing is committed yet: its lane will seek. No record was taken.
+            return {}
         except _UNREADABLE:
             fetched = await self._fetch_singly(wanted)
         except Exception as error:
@@ -103,6 +106,8 @@ class KafkaSource:
             for partition in wanted:
                 try:
                     fetched |= await self._live().getmany(partition, timeout_ms=_SINGLY_MS, max_records=1)
+                except NoOffsetForPartitionError:
+                    continue
                 except _UNREADABLE as error:
                     self._unreadable = self._unreadable_at(partition, error)
         except BaseException as error:

@@ -11,7 +11,20 @@ from schemas.errors import FencedError, OffsetOutOfRangeError
 from schemas.event import Event, TopicPartition
 from schemas.specs import Delivery
 from tests.contracts.clusters import PARTITIONS, Cluster, fresh
-from tests.contracts.scenes import collect, event, member, numbered, opened, route, scenario, take_up, texts, until
+from tests.contracts.scenes import (
+    Listening,
+    collect,
+    event,
+    member,
+    numbered,
+    opened,
+    route,
+    scenario,
+    take_up,
+    texts,
+    transport,
+    until,
+)
 
 
 @scenario
@@ -54,6 +67,24 @@ async def test_a_seek_discards_what_was_prefetched(cluster: Cluster) -> None:
         assert texts((await collect(we.source, [zero], 19))[zero])[:3] == ["1", "2", "3"]
         with pytest.raises(FencedError):
             we.source.seek(TopicPartition(topic, 99), 0)
+
+
+@scenario
+async def test_a_partition_without_a_position_hands_out_nothing(cluster: Cluster) -> None:
+    """A fetch that waits across a rebalance still names partitions that were dealt out anew, before their lanes have sought."""
+    topic = await cluster.topic("orders")
+    zero, one = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    await cluster.produce(topic, numbered(3), partition=0)
+    spec = route([topic])
+    source, listening = transport(cluster, spec).source(spec.name), Listening()
+    await source.start(listening)
+    try:
+        await until(lambda: bool(listening.held), "partitions are assigned")
+        assert await source.fetch([zero, one], 100, 0.5) == {}
+        source.seek(zero, 0)
+        assert texts((await collect(source, [zero], 3))[zero]) == ["0", "1", "2"]
+    finally:
+        await source.stop()
 
 
 @scenario
