@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as LibrdkafkaPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.embedded import CLIENT_SILENCE, EmbeddedBroker
 from pipeline.kafka.sink import KafkaSink
@@ -49,12 +51,16 @@ class Cluster(Protocol):
         """Append records outside of any transaction; without a partition, by the key. Offsets are the broker's business."""
         ...
 
+    async def visible(self, topic: str) -> list[tuple[int, Event]]:
+        """Every record that a read_committed reader sees now, with its partition, partition by partition."""
+        ...
+
     async def read(self, topic: str) -> list[tuple[int, Event]]:
-        """Every committed record of a topic with its partition, partition by partition."""
+        """The same, once no transaction is open on the topic: a commit returns a moment before readers see it."""
         ...
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
-        """What the group has committed, by partition."""
+        """What the group has committed, by partition; waits for a commit or abort that is on its way."""
         ...
 
     async def forget_before(self, topic: str, partition: int, offset: int) -> None:
@@ -101,6 +107,9 @@ class MemoryCluster:
             self.broker.produce(
                 topic, event.value, key=event.key, partition=partition, timestamp=event.timestamp, headers=event.headers
             )
+
+    async def visible(self, topic: str) -> list[tuple[int, Event]]:
+        return await self.read(topic)
 
     async def read(self, topic: str) -> list[tuple[int, Event]]:
         return [(at.partition, event) for at, event in self.broker.records(topic)]
@@ -161,11 +170,15 @@ class _BrokerCluster:
             self._producer.produce(topic, on_delivery=lambda error, _: error and failures.append(error), **fields)
         assert self._producer.flush(_READ_S) == 0 and not failures, failures
 
-    async def read(self, topic: str) -> list[tuple[int, Event]]:
+    async def visible(self, topic: str) -> list[tuple[int, Event]]:
         return await asyncio.to_thread(_read, self.bootstrap, topic)
 
+    async def read(self, topic: str) -> list[tuple[int, Event]]:
+        await asyncio.to_thread(_await_stable, self.bootstrap, topic)
+        return await self.visible(topic)
+
     async def committed(self, group: str, topic: str) -> dict[int, int]:
-        return await asyncio.to_thread(_committed, self.bootstrap, group, topic)
+        return await asyncio.to_thread(topics.committed_offsets, self.bootstrap, group, topic)
 
     def transport(self, registry: Registry, sizes: Mapping[str, int] | None = None) -> KafkaTransport:
         return KafkaTransport(registry, sizes)
@@ -208,12 +221,23 @@ class KafkaCluster(_BrokerCluster):
     """Apache Kafka."""
 
     def __init__(self, broker: KafkaBroker) -> None:
-        super().__init__(broker.bootstrap, session_timeout_ms=1_500)
+        super().__init__(broker.bootstrap, session_timeout_ms=2_000)
         topics.create_topic(self.bootstrap, self.kafka.control_topic, 1, {"cleanup.policy": "compact"})
 
     async def topic(self, base: str, partitions: int = PARTITIONS, **config: str) -> str:
         settings = {name.replace("_", "."): value for name, value in config.items()}
-        return await asyncio.to_thread(topics.create_topic, self.bootstrap, fresh(base), partitions, settings)
+        return await asyncio.to_thread(self._create, fresh(base), partitions, settings)
+
+    def _create(self, name: str, partitions: int, settings: Mapping[str, str]) -> str:
+        """Until every partition has a leader: members that join before that are rebalanced once more."""
+        topics.create_topic(self.bootstrap, name, partitions, settings)
+        end = time.monotonic() + _READ_S
+        while True:
+            known = self._producer.list_topics(name, _READ_S).topics[name]
+            if len(known.partitions) == partitions and all(each.leader > 0 for each in known.partitions.values()):
+                return name
+            assert time.monotonic() < end, f"{name} did not become usable"
+            time.sleep(0.01)
 
     async def forget_before(self, topic: str, partition: int, offset: int) -> None:
         await asyncio.to_thread(topics.delete_records, self.bootstrap, topic, partition, offset)
@@ -249,24 +273,23 @@ async def _cancel(*tasks: asyncio.Future[Any] | None) -> None:
             await asyncio.wait([task], timeout=1.0)
 
 
-def _committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
-    """As `tests.services.topics.committed_offsets`, but a killed owner's open transaction does not hold the answer back."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": group,
-            "enable.auto.commit": False,
-            "isolation.level": "read_uncommitted",
-            **CLIENT_SILENCE,
-        }
-    )
-    try:
-        asked = [
-            LibrdkafkaPartition(topic, each) for each in consumer.list_topics(topic, _READ_S).topics[topic].partitions
-        ]
-        return {each.partition: each.offset for each in consumer.committed(asked, _READ_S) if each.offset >= 0}
-    finally:
-        consumer.close()
+def _await_stable(bootstrap: str, topic: str) -> None:
+    end = time.monotonic() + _READ_S
+    while _has_open_transaction(bootstrap, topic):
+        assert time.monotonic() < end, f"a transaction stays open on {topic}"
+        time.sleep(0.01)
+
+
+def _has_open_transaction(bootstrap: str, topic: str) -> bool:
+    """Whether a partition's last stable offset is before its end."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, **CLIENT_SILENCE})
+    count = len(admin.list_topics(topic, _READ_S).topics[topic].partitions)
+    latest = {LibrdkafkaPartition(topic, number): OffsetSpec.latest() for number in range(count)}
+    ends = [
+        [future.result().offset for future in admin.list_offsets(latest, isolation_level=level).values()]
+        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+    ]
+    return ends[0] != ends[1]
 
 
 def _read(bootstrap: str, topic: str) -> list[tuple[int, Event]]:

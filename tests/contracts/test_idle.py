@@ -55,9 +55,10 @@ async def test_a_member_without_work_stays_in_its_group(kafka_cluster: KafkaClus
     topic = await kafka_cluster.topic("orders")
     spec = route([topic])
     plain = registry(kafka_cluster, spec)
-    hasty = replace(plain, kafka=replace(plain.kafka, max_poll_interval_ms=700))
+    hasty = replace(plain, kafka=replace(plain.kafka, max_poll_interval_ms=1_500, session_timeout_ms=6_000))
     made = kafka_cluster.transport(hasty)
     source, listening = made.source(spec.name), Listening()
+    assert isinstance(source, KafkaSource)
     admin = AdminClient({"bootstrap.servers": kafka_cluster.bootstrap})
 
     def members() -> int:
@@ -67,7 +68,7 @@ async def test_a_member_without_work_stays_in_its_group(kafka_cluster: KafkaClus
     try:
         await take_up(Member(source, listening, made))
         loop = asyncio.get_running_loop()
-        end = loop.time() + 1.5
+        end = loop.time() + 2.2
         while loop.time() < end:
             assert await source.fetch((), 10, 0.0) == {}
             await asyncio.sleep(0.05)
@@ -78,6 +79,8 @@ async def test_a_member_without_work_stays_in_its_group(kafka_cluster: KafkaClus
             return await asyncio.to_thread(members) == 0
 
         await until(gone, "a member that is not polled is out: what the empty ask is for")
+        heartbeat = source._live()._coordinator._heartbeat_task
+        await until(lambda: heartbeat is None or heartbeat.done(), "the client has heard that it left")
     finally:
         await source.stop()
 
