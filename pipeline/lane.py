@@ -25,6 +25,7 @@ from schemas.specs import QuarantineAction
 _log = logging.getLogger(__name__)
 _BACK_OFF_FIRST_S = 0.1
 _BACK_OFF_MAX_S = 10.0
+_NOTE_AGAIN_S = 5.0
 
 
 class Lane:
@@ -54,6 +55,8 @@ class Lane:
         self._failing_since: float | None = None
         self._failures = 0
         self._draining = False
+        self._noted = True
+        """Whether the control topic knows of the present halt."""
         self._wake = asyncio.Event()
         """Set when a halted or waiting lane has a reason to look again: it was resumed, or is to drain."""
         self._failure: BaseException | None = None
@@ -85,7 +88,7 @@ class Lane:
         self._recall()
         while not self._draining:
             if self.state in (LaneState.STOPPED, LaneState.PAUSED):
-                await self._wake.wait()
+                await self._stay_halted()
                 continue
             halt = await self._pass()
             if halt is not None:
@@ -157,23 +160,37 @@ class Lane:
         pause = min(_BACK_OFF_MAX_S, _BACK_OFF_FIRST_S * 2**self._failures) * self._chance.uniform(0.5, 1.0)
         self._failures += 1
         self._enter(LaneState.RETRYING, str(error))
+        await self._rest(pause)
+        return None
+
+    async def _rest(self, seconds: float) -> None:
+        """For so long, or until there is a reason to look again."""
         waker = asyncio.ensure_future(self._wake.wait())
-        sleeper = asyncio.ensure_future(self._around.clock.sleep(pause))
+        sleeper = asyncio.ensure_future(self._around.clock.sleep(seconds))
         try:
             await asyncio.wait({waker, sleeper}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waker.cancel()
             sleeper.cancel()
-        return None
 
     async def _halt(self, halt: Halt) -> None:
-        """Stop or pause, and remember it for every process to come. A halt that cannot be remembered holds in this process all the same."""
+        """Stop or pause, and remember it for every process to come."""
         self._enter(halt.state, halt.reason)
         self._wake.clear()
-        await self._remember(halt.state, halt.reason)
+        self._noted = await self._remember(halt.state, halt.reason)
         if self.state is not halt.state:  # resumed while the note was on its way: the release came before it
             with suppress(TransportError):
                 await self._control.forget(self.identity)
+
+    async def _stay_halted(self) -> None:
+        """Until resumed or drained. A halt that could not be noted holds here all the same, and is noted as soon as it can
+        be: an operator can only release what `penstock resume` sees."""
+        if self._noted:
+            await self._wake.wait()
+            return
+        await self._rest(_NOTE_AGAIN_S)
+        if not self._wake.is_set():
+            self._noted = await self._remember(self.state, self.reason)
 
     async def _remember_quarantine(self) -> None:
         """A transformer that is quarantined without pausing the lane stays so across restarts."""
@@ -182,7 +199,8 @@ class Lane:
         if tripped and (noted is None or dict(noted.quarantined) != tripped):
             await self._remember(LaneState.RUNNING, "a transformer is quarantined")
 
-    async def _remember(self, state: LaneState, reason: str) -> None:
+    async def _remember(self, state: LaneState, reason: str) -> bool:
+        """Whether it is written down now."""
         source = self.identity.source
         note = LaneNote(
             route=self.identity.route,
@@ -197,12 +215,9 @@ class Lane:
         try:
             await self._control.remember(self.identity, note)
         except TransportError as error:
-            _log.error(
-                "lane %s could not be remembered as %s: %s; it will try the same event again after a restart",
-                self.identity,
-                state,
-                error,
-            )
+            _log.error("lane %s is %s, which could not be noted yet: %s", self.identity, state, error)
+            return False
+        return True
 
     def _quarantined(self) -> dict[str, str]:
         return {

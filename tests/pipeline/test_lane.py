@@ -277,16 +277,19 @@ def test_a_released_lane_stops_again_at_the_same_event_when_nothing_was_changed(
     assert rig.committed() == 1
 
 
-def test_a_halt_that_cannot_be_remembered_holds_all_the_same(sandbox: Sandbox) -> None:
+def test_a_halt_that_cannot_be_noted_holds_and_is_noted_later(sandbox: Sandbox) -> None:
     rig = Rig(sandbox, spec(on_violation=OnViolation.STOP))
     rig.produce(misdeed("trap"), GOOD[0])
-    rig.faults.plan("put", BROKEN)
+    rig.faults.plan("put", BROKEN, BROKEN)
 
     async def scenario() -> None:
         async with rig.running() as runner:
             await until(rig.stopped(runner))
+            await asyncio.sleep(1)
+            assert not (await rig.control()).notes()
             await asyncio.sleep(60)
             assert rig.state(runner) is LaneState.STOPPED
+            assert [note.state for note in (await rig.control()).notes()] == [LaneState.STOPPED]
 
     run(scenario())
     assert rig.values() == []
