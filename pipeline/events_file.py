@@ -142,8 +142,9 @@ def _parse(raw: bytes) -> _Line | None:
     try:
         return _decode(text)
     except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at `$")
-        raise _LineError(_lowered(problem), _remedy(problem), place.strip("`").removeprefix(".")) from None
+        problem, _, rest = str(error).partition(" - at `$")
+        place = rest.strip("`").removeprefix(".")
+        raise _LineError(_lowered(problem), _remedy(problem, place), place) from None
     except msgspec.DecodeError as error:
         raise _LineError(_no_json(text, str(error)), "write one JSON object a line (`jq -c . FILE` does)") from None
     except RecursionError:
@@ -156,8 +157,12 @@ def _no_json(text: str, problem: str) -> str:
     return f"is not JSON: {_lowered(problem.removeprefix('JSON is malformed: '))}"
 
 
-def _remedy(problem: str) -> str:
-    return f"fields are {', '.join(_Line.__struct_fields__)}" if "unknown field" in problem else ""
+def _remedy(problem: str, place: str) -> str:
+    if "unknown field" in problem:
+        return f"fields are {', '.join(_Line.__struct_fields__)}"
+    if place.startswith("headers"):
+        return 'write headers as pairs: [["name", "text"], ["bytes", {"base64": "/w=="}]]'
+    return "" if place else 'write an object a line, such as {"key": "1", "value": {…}}'
 
 
 def _lowered(text: str) -> str:

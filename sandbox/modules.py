@@ -140,7 +140,7 @@ def _memory_of(name: str, kind: object) -> int | None:
 def _check_export(name: str, export: str, kind: object, *, required: bool) -> None:
     if kind is None:
         if required:
-            remedy = "see the guest ABI" if export != abi.CONFIGURE else "it cannot take `config:`; remove that"
+            remedy = "see docs/guest-abi.md" if export != abi.CONFIGURE else "it cannot take `config:`; remove that"
             raise ModuleFault(name, f"does not export `{export}`", remedy)
         return
     expected = _SIGNATURES.get(export, _I64)

@@ -10,7 +10,9 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from pipeline.cli.trial_view import plain
 from pipeline.clock import SystemClock
 from pipeline.control import Control, LaneNote
 from pipeline.kafka.probe import probe
@@ -20,6 +22,8 @@ from pipeline.registry import load_registry
 from schemas.errors import ConfigError, Fault
 from schemas.event import TopicPartition
 from schemas.specs import Registry
+
+_REASON_CHARACTERS_MAX = 1_000
 
 
 def resume(
@@ -91,11 +95,12 @@ def _parse(text: str) -> TopicPartition:
 
 
 def _table(halted: list[LaneNote], released: list[str]) -> Table:
-    table = Table("lane", "state", "reason", "")
+    table = Table(*("lane", "state", "reason", "")[: 4 if released else 3], box=None, padding=(0, 2, 0, 0))
     for note in halted:
         name = f"{note.route}:{note.topic}/{note.partition}"
         reason = (
             note.reason if not note.quarantined else "; ".join(f"{t}: {why}" for t, why in note.quarantined.items())
         )
-        table.add_row(name, note.state.value, reason, "released" if name in released else "")
+        cells = [name, note.state.value, Text(plain(reason, _REASON_CHARACTERS_MAX))]
+        table.add_row(*cells, *(["released" if name in released else "–"] if released else []))
     return table

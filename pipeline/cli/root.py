@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Change events through sandboxed WebAssembly transformers, exactly once.\n\nStart with: penstock demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 app.command()(demo)
 app.command()(check)

@@ -6,8 +6,9 @@ of direction) is shown as its code, and nothing of it is read as markup.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final, assert_never
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from schemas.outcome import Dropped, Emitted, Outcome, Report, Violation
 _CHANGES_MAX: Final = 40
 _RECORDS_MAX: Final = 20
 _CHARACTERS_MAX: Final = 120
+_ALIKE_MAX: Final = 2
 _LEVELS: Final = ("trace", "debug", "info", "warning", "error")
 
 
@@ -103,10 +105,10 @@ class TrialView:
             self._console.print(arrow)
 
     def _violation(self, violation: Violation) -> None:
-        code = f"{violation.code}: " if violation.code not in violation.message else ""
+        code = f"{violation.code}: " if violation.code and not violation.message.startswith(violation.code) else ""
         self._line(plain(f"{code}{violation.message}", 2_000))
         self._line(plain(f"limits {violation.limits}"), "dim")
-        for frame in violation.backtrace.splitlines():
+        for frame in folded(violation.backtrace.splitlines()):
             self._line(f"  {plain(frame)}", "dim")
 
     def _line(self, text: str, style: str = "") -> None:
@@ -130,6 +132,15 @@ def plain(text: str, characters_max: int = _CHARACTERS_MAX) -> str:
     """The text cut to a bound, on one line, with everything a terminal might obey shown as its code."""
     cut = text if len(text) <= characters_max else text[: characters_max - 1] + "…"
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in cut)
+
+
+def folded(frames: Sequence[str]) -> Iterator[str]:
+    """The frames, but of a recursion that repeats one of them only the first two and how many more there are."""
+    for _, alike in groupby(frames, key=lambda frame: frame.partition(": ")[2] or frame):
+        run = list(alike)
+        yield from run[:_ALIKE_MAX]
+        if len(run) > _ALIKE_MAX:
+            yield f"     … {len(run) - _ALIKE_MAX} more of the same"
 
 
 def format_memory(size_bytes: int) -> str:

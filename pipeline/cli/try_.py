@@ -48,7 +48,8 @@ def try_(
 
     Each event runs alone, on a fresh guest, under the limits of the registry; `on_violation` is not applied. A line of the
     file is {"topic", "partition", "offset", "timestamp", "key", "value", "headers"}, all of them optional. A value may be text, or
-    a JSON object; bytes that are no text are written as key_base64, value_base64, and in headers as {"base64": "…"}.
+    a JSON object; headers are pairs, [["name", "text"]]; bytes that are no text are written as key_base64, value_base64, and in
+    headers as {"base64": "…"}.
 
     With --json, each line is {"outcome": "emitted" | "dropped" | "violation", "violation": kind or null, "message", "records",
     "elapsed_us", "memory_bytes_peak"}, where there is one also "code", "backtrace" and "logs". Records look like the file's

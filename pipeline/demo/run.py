@@ -6,6 +6,7 @@ import asyncio
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from schemas.specs import Registry
 WATCHED = {Fate.ENRICHED: b"@", Fate.DEADLINE: b""}
 """Of these the summary shows one event each: an order with an e-mail address, an endless loop."""
 _TICK_S = 0.125
+_RATE_S = 1.5
 _IDLE_S = 0.02
 """How long the reader waits when nothing has arrived."""
 _STALL_S = 20.0
@@ -56,7 +58,7 @@ class Progress:
     dead_lettered: int
     by_violation: Mapping[str, int]
     events_per_s: float
-    """Since the moment before; in the end, of the whole run."""
+    """Of the last second or two; in the end, of the whole run."""
     latency: Mapping[str, Latency]
     seconds: float
     """Since the stream began; 0 before."""
@@ -103,10 +105,10 @@ class Demo:
         self._pipeline = Pipeline(registry, observer=self._stats, sandbox=self._sandbox)
         self._moved = asyncio.Event()
         self._drained = False
-        self._phase = "compiling the transformers, joining the consumer groups (this broker takes 3 s for that)"
+        self._phase = "compiling modules, joining consumer groups (takes this broker 3 s)"
         self._began = 0.0
         self._ended = 0.0
-        self._last = (time.monotonic(), 0)
+        self._moments: deque[tuple[float, int]] = deque()
 
     async def run(self, show: Callable[[Progress], None]) -> Result:
         """Until every event is accounted for, or nothing moves any more. Raises what the pipeline raises, DemoError, TransportError."""
@@ -137,7 +139,8 @@ class Demo:
     async def _conduct(self, running: asyncio.Task[None]) -> None:
         await self._joined()
         self._phase, self._began = "running", time.monotonic()
-        self._last = (self._began, 0)
+        self._moments.clear()
+        self._moments.append((self._began, 0))
         await Feed(self._address, self._ledger).run(self._shop, self._moving)
         await self._settled()
         self._phase, self._ended = "draining", time.monotonic()
@@ -213,7 +216,6 @@ class Demo:
         stats, ledger, now = self._stats.stats(), self._ledger, time.monotonic()
         found = ledger.found
         settled = found.total() + stats.dropped
-        (then, before), self._last = self._last, (now, settled)
         return Progress(
             phase=self._phase,
             total=self._shop.events,
@@ -223,16 +225,20 @@ class Demo:
             dropped=stats.dropped,
             dead_lettered=found["dead_lettered"],
             by_violation=dict(ledger.by_violation),
-            events_per_s=self._rate(settled, settled - before, now - then),
+            events_per_s=self._rate(now, settled),
             latency=stats.latency,
             seconds=(self._ended or now) - self._began if self._began else 0.0,
         )
 
-    def _rate(self, settled: int, gained: int, seconds: float) -> float:
-        """Of the moment while it runs, of the whole run when it is over."""
+    def _rate(self, now: float, settled: int) -> float:
+        """Of the last moments while it runs (outcomes arrive commit by commit: a shorter while shows jumps), in the end of the whole run."""
         if self._ended:
             return settled / (self._ended - self._began)
-        return gained / seconds if seconds > 0 else 0.0
+        self._moments.append((now, settled))
+        while len(self._moments) > 2 and now - self._moments[1][0] >= _RATE_S:
+            self._moments.popleft()
+        then, before = self._moments[0]
+        return (settled - before) / (now - then) if now > then else 0.0
 
 
 def _memory_bytes_peak() -> int:

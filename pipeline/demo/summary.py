@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -129,8 +131,13 @@ def _explained(said: DeadLetter, registry: Path) -> Iterator[tuple[str, str]]:
     yield "its neighbours", "went on: it cost one event, not the stream"
     yield (
         "try it again",
-        f"""echo '{{"value": {{"penstock_demo": "loop"}}}}' | penstock try {_short(registry)} {violation.transformer} --event -""",
+        f"""echo '{{"value": {{"penstock_demo": "loop"}}}}' | {_command()} try {_short(registry)} {violation.transformer} --event -""",
     )
+
+
+def _command() -> str:
+    """How to call penstock from here: `make demo` puts it beside the registry, not on the PATH."""
+    return "penstock" if which("penstock") else _short(Path(sys.executable).with_name("penstock"))
 
 
 def _short(path: Path) -> str:

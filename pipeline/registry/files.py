@@ -61,7 +61,7 @@ def _not_a_module(head: bytes) -> tuple[str, str]:
     if head[:4] != _MAGIC:
         return "{shown} is not a WebAssembly module: it does not begin with \\0asm", "build the module for wasm32"
     if head[6:8] == _COMPONENT_LAYER:
-        return "{shown} is a component, not a core module", "build a core module; see the guest ABI"
+        return "{shown} is a component, not a core module", "build a core module; see docs/guest-abi.md"
     if head[4:8] != _CORE_VERSION:
         return "{shown} has a WebAssembly version other than 1", "build it with a current toolchain"
     return "", ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -149,11 +149,20 @@ def _syntax_fault(error: MarkedYAMLError, file: str) -> Fault:
     detail = " ".join(part for part in (error.context, error.problem) if part)
     return Fault(
         problem=f"is not YAML: {_one_line(detail)}",
-        remedy="check the indentation and the quotes on this line and the one before",
+        remedy=_syntax_remedy(detail, mark),
         file=file,
         line=mark.line + 1 if mark else None,
         column=mark.column + 1 if mark else None,
     )
+
+
+def _syntax_remedy(detail: str, mark: object) -> str:
+    """The two mistakes that a registry invites get their own advice: tabs, and a variable's braces inside of braces."""
+    if "'\\t'" in detail:
+        return "indent with spaces: YAML takes no tabs"
+    if isinstance(mark, StringMark) and mark.buffer[max(0, mark.pointer - 1) : mark.pointer + 1] == "${":
+        return 'put the variable in quotes: "${NAME}"'
+    return "check the indentation and the quotes on this line and the one before"
 
 
 def _one_line(text: str) -> str:

@@ -69,6 +69,8 @@ def test_values_are_text_or_json_as_it_stands(written: str, value: bytes | None)
         ("nope", "", "is not JSON"),
         ("{} {}", "", "trailing characters"),
         ("[]", "", "expected `object`, got `array`"),
+        ("[]", "", "write an object a line"),
+        ('{"headers": {"a": "b"}}', "headers", "write headers as pairs"),
         ('{"vlaue": 1}', "", "unknown field `vlaue`"),
         ('{"value": 1}', "value", "put it in quotes"),
         ('{"value": true}', "value", "put it in quotes"),

@@ -160,6 +160,13 @@ def test_a_backtrace_and_the_limits_are_shown(registry: Path) -> None:
     assert "limits memory=4MiB deadline=50ms" in shown
 
 
+def test_a_recursion_is_shown_once(registry: Path) -> None:
+    shown = run(registry, "saboteur", "--event", "-", stdin=json.dumps(trouble("stack")).encode()).stdout.decode()
+    assert "violation: stack" in shown
+    assert shown.count("saboteur.wasm!recurse") <= 3
+    assert "more of the same" in shown
+
+
 def test_a_terminal_is_not_at_the_events_mercy(registry: Path) -> None:
     event = {"topic": "a\x1b[2J", "value": "x\x1b]0;pwned\x07\u202e", "key": "[bold]k"}
     done = run(registry, "uppercase", "--event", "-", stdin=json.dumps(event).encode())

@@ -85,6 +85,18 @@ def test_syntax_errors_are_one_fault_with_the_line(text: str, line: int) -> None
     assert fault.line == line
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a:\n\t- b\n", "indent with spaces"),
+        ("a: {b: ${C}}\n", "put the variable in quotes"),
+        ("a: [1, 2\nc: 3\n", "check the indentation"),
+    ],
+)
+def test_a_syntax_error_says_what_to_do(text: str, says: str) -> None:
+    assert says in only_fault(text).remedy
+
+
 def test_control_characters() -> None:
     fault = only_fault("a: 1\nb: \x00\n")
     assert "control character" in fault.problem
