@@ -30,7 +30,8 @@ async def test_every_event_ends_exactly_once_and_in_order(cluster: Cluster, sand
 
 
 @scenario
-async def test_a_dead_letter_is_the_original_and_says_why(cluster: Cluster, sandbox: Sandbox) -> None:
+async def test_a_dead_letter_is_the_original_and_says_why(honest_cluster: Cluster, sandbox: Sandbox) -> None:
+    cluster = honest_cluster
     where, progress = await course(cluster, ["passthrough", "saboteur"]), Progress()
     value = b'\xff\x00 not even text {"penstock_demo":"trap"} \xfe'
     original = event(value, key=b"\x00key", headers=(("a", b"\xff"), ("none", None), ("a", b"again")))

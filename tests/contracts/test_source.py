@@ -54,7 +54,8 @@ async def test_fetches_what_was_asked_for_and_keeps_the_rest(cluster: Cluster) -
 
 
 @scenario
-async def test_a_seek_discards_what_was_prefetched(cluster: Cluster) -> None:
+async def test_a_seek_discards_what_was_prefetched(honest_cluster: Cluster) -> None:
+    cluster = honest_cluster
     topic = await cluster.topic("orders")
     await cluster.produce(topic, numbered(20), partition=0)
     zero = TopicPartition(topic, 0)
