@@ -16,6 +16,8 @@ from schemas.topics import matches
 
 DEAD_LETTER_HEADERS_BYTES = 64 * KIB
 """Room that a dead letter needs beyond its source record, for `penstock.*` headers with a traceback."""
+_MESSAGE_BYTES_DEFAULT = 1_048_588
+"""Kafka's own `max.message.bytes`."""
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}", re.ASCII)
 _SIZE = "max.message.bytes"
 
@@ -72,10 +74,18 @@ def new_topic(topic: str, registry: Registry, brokers: int, settings: Settings, 
         replicas = shape.replication_factor if shape is not None else min(3, max(1, brokers))
         return NewTopic(topic, 1, replicas, {"cleanup.policy": "compact"})
     size = dead_letter_bytes(topic, registry, settings, existing)
+    if size is None and shape is None and _awaits_sources(topic, registry, existing):
+        size = _MESSAGE_BYTES_DEFAULT + DEAD_LETTER_HEADERS_BYTES
     partitions, replicas = (
         (shape.partitions, shape.replication_factor) if shape is not None else (1, min(3, max(1, brokers)))
     )
     return NewTopic(topic, partitions, replicas, {_SIZE: str(size)} if size else {})
+
+
+def _awaits_sources(topic: str, registry: Registry, existing: Collection[str]) -> bool:
+    """Whether it takes the dead letters of routes whose sources are still to be made too, most likely as the broker makes them by default."""
+    routes = [route for route in registry.routes.values() if route.dead_letter == topic]
+    return bool(routes) and not any(source in existing for route in routes for source in sources(route, existing))
 
 
 def dead_letter_bytes(topic: str, registry: Registry, settings: Settings, existing: Collection[str]) -> int | None:

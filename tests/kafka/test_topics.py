@@ -74,6 +74,9 @@ def test_every_missing_topic_is_a_fault_of_its_own(kafka_broker: KafkaBroker, un
     assert f"kafka-topics.sh --bootstrap-server {kafka_broker.bootstrap} --create" in found["routes.orders.to"]
     assert "or set create_topics" in found["routes.orders.to"]
     assert "(route orders writes its dead letters to it)" in found["routes.orders.dead_letter"]
+    room = "--config max.message.bytes=1114124"  # of a source made as Kafka makes it, and the headers
+    assert room in found["routes.orders.dead_letter"]
+    assert room not in found["routes.orders.to"]
     assert "'no good' is not a topic name" in found["routes.orders.also_to"]
 
 
