@@ -150,6 +150,7 @@ class _BrokerCluster:
             session_timeout_ms=session_timeout_ms,
             client={"heartbeat_interval_ms": 100},
         )
+        self._produced_to: set[str] = set()
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -168,6 +169,9 @@ class _BrokerCluster:
         for event in events:
             fields = _fields(event) | ({} if partition is None else {"partition": partition})
             self._producer.produce(topic, on_delivery=lambda error, _: error and failures.append(error), **fields)
+            if topic not in self._produced_to:  # librdkafka can reorder what it is given while it gets to know a topic
+                self._producer.flush(_READ_S)
+                self._produced_to.add(topic)
         assert self._producer.flush(_READ_S) == 0 and not failures, failures
 
     async def visible(self, topic: str) -> list[tuple[int, Event]]:
