@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.assembly import make_breakers, make_chain
 from pipeline.clock import SystemClock
@@ -19,6 +20,9 @@ from pipeline.workers import Workers
 from sandbox import Sandbox, Transformer
 from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError
 from schemas.specs import Registry, RouteSpec
+
+if TYPE_CHECKING:  # other transports do not need Kafka's client
+    from pipeline.kafka.topics import TopicReport
 
 _log = logging.getLogger(__name__)
 _COMMITS_PER_S = 100
@@ -185,15 +189,22 @@ def _load(path: Path) -> Registry:
 
 
 async def _connect(registry: Registry) -> Transport:
+    from pipeline.kafka.transport import KafkaTransport
+
+    report = await check_cluster(registry)
+    return KafkaTransport(registry, report.message_bytes_max, report.compacted)
+
+
+async def check_cluster(registry: Registry) -> TopicReport:
+    """The brokers answer and the topics are as the registry needs them. Raises ConfigError with all faults, or TransportError."""
     from pipeline.kafka.probe import probe
     from pipeline.kafka.topics import ensure_topics
-    from pipeline.kafka.transport import KafkaTransport
 
     await probe(registry.kafka)
     report = await ensure_topics(registry)
     for warning in report.warnings:
         _log.warning("%s", warning)
-    return KafkaTransport(registry, report.message_bytes_max, report.compacted)
+    return report
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -24,6 +24,7 @@ from schemas.limits import Limits, format_bytes
 from schemas.outcome import ViolationKind
 
 U32 = 0xFFFFFFFF
+CONFIGURING = "`penstock_v1_configure`"
 PROBE_BYTES = 1024
 FREE_FUEL = 1 << 60
 """For the phases that are not an event's: their bound is the deadline."""
@@ -216,7 +217,7 @@ class Guest:
                 self._arm()
                 self._seat.call(INITIALIZE)
             if plan.config is not None:
-                phase = "`penstock_v1_configure`"
+                phase = CONFIGURING
                 self._configure(plan.config)
             if plan.has_cursor:
                 phase = "`penstock_v1_cursor`"
@@ -266,6 +267,9 @@ class Guest:
         memory_bytes = self._seat.memory.size() if self._seat.is_open else 0
         readings = Readings(plan.clock_ns() - began, memory_bytes, plan.memory_bytes_max)
         trouble = classify(facts, self._host, plan.limits, readings)
+        if phase == CONFIGURING and trouble.code:
+            problem = f"refuses its configuration: {trouble.message}"
+            return ModuleFault(plan.name, problem, f"check transformers.{plan.name}.config")
         detail = f"\n{trouble.backtrace}" if trouble.backtrace else ""
         kind = SlowStart if trouble.kind is ViolationKind.DEADLINE else ModuleFault
         return kind(plan.name, f"{phase} failed: {trouble.kind}: {trouble.message}{detail}")

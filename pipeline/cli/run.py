@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.app import check_cluster
 from pipeline.clock import SystemClock
 from pipeline.observe.admin import Admin, parse_address
 from pipeline.observe.exporters import TraceExporter, TracingOptions
@@ -84,6 +85,7 @@ def _worker_command(registry: Path, log: LogFormat, log_level: str, traces: Trac
 
 async def _supervise(registry: Registry, command: list[str], processes: int, options: ServiceOptions) -> int:
     clock = SystemClock()
+    await check_cluster(registry)  # here, so that what is wrong is said once and not by every worker
     with tempfile.TemporaryDirectory(prefix="penstock-") as directory:
         fleet = Fleet(Path(directory), processes, clock.monotonic)
 
