@@ -46,7 +46,7 @@ format: .venv/.dev  ## let ruff format and sort
 	$(BIN)/ruff format .
 
 bench: .venv/.dev  ## the benchmarks on real Kafka (needs Java and Maven)
-	$(BIN)/python -m bench.kafka
+	$(BIN)/python -m bench.kafka --events 500000 --rounds 5
 
 clean:  ## remove the environment and everything downloaded
 	rm -rf .venv .services .toolchains

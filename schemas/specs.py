@@ -104,7 +104,7 @@ class TransformerSpec:
 class BatchPolicy:
     """How much of a lane is transformed and committed at a time."""
 
-    events_max: int = 512
+    events_max: int = 2_000
     bytes_max: int = 1 << 20
     """Key, value and header bytes of one batch; one larger event still forms a batch of its own."""
     linger_ms: int = 0

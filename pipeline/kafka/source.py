@@ -168,12 +168,19 @@ class KafkaSource:
         )
 
     async def stop(self) -> None:
-        """Leave the group."""
+        """Leave the group. Raises TransportError when that was not possible; the clients are let go of all the same."""
         if self._consumer is None:
             return
         try:
             async with asyncio.timeout(min(10.0, self._timeout_s)):
                 await self._consumer.stop()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # aiokafka's own: its heartbeat was leaving the group at the same moment, and cancelled what waited for it.
+            with contextlib.suppress(Exception):
+                await self._consumer._client.close()  # noqa: SLF001 - a second `stop` does nothing
         except Exception as error:
             raise translate(error) from error
 
