@@ -68,7 +68,8 @@ def test_three_kills_lose_and_double_nothing(
     create_stream_topics(bootstrap, name, PARTITIONS)
     assert produce(bootstrap, f"{name}.in", orders(EVENTS)) == EVENTS
     registry, log = tmp_path / "registry.yaml", tmp_path / "log"
-    registry.write_text(registry_text(bootstrap, name, extra="batch: {events: 256, commit_interval: 50ms}"))
+    # Small batches slow the service down enough to be killed in the middle.
+    registry.write_text(registry_text(bootstrap, name, extra="batch: {events: 16, commit_interval: 20ms}"))
     chance = random.Random(11)
 
     def done() -> int:

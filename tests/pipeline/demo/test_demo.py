@@ -22,7 +22,13 @@ COMMAND = [sys.executable, "-m", "pipeline.cli", "demo"]
 def running(*options: str) -> Iterator[subprocess.Popen[str]]:
     environ = {**os.environ, "COLUMNS": "100", "PYTHONWARNINGS": "error"}
     process = subprocess.Popen(
-        [*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+        [*COMMAND, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process
