@@ -1,6 +1,6 @@
-"""Rebuilds the shipped guests and compares them, byte for byte, with the committed modules.
+"""Rebuilds the shipped guests, and the host's own codec, and compares them, byte for byte, with the committed modules.
 
-`build.py` builds into a temporary folder and exits 1 when any hash differs from `modules/SHA256SUMS` or from the module
+`build.py` builds into a temporary folder and exits 1 when any hash differs from a folder's `SHA256SUMS` or from the module
 itself; `build.py --write` replaces both. Exit 2 means that a toolchain is missing, and says what to install. Builds do not
 depend on the folder they run in: paths are remapped, nothing carries a time.
 """
@@ -21,6 +21,9 @@ from toolchains import MissingToolchainError, Rust, find_rust, find_zig, version
 HERE = Path(__file__).resolve().parent
 RUST_GUESTS = ("enrich-order", "mask-pii")
 C_GUESTS = ("passthrough", "saboteur", "uppercase")
+HOST_CRATES = ("record-codec",)
+"""Not transformers: what the host runs for itself."""
+FOLDERS = {"guests": HERE / "modules", "host": HERE.parent / "sandbox" / "records"}
 BUILD_SECONDS_MAX = 900
 
 MEMORY_BYTES_MAX = 256 << 20
@@ -41,7 +44,7 @@ def build_rust(rust: Rust, target: Path) -> dict[str, bytes]:
     environment = _cargo_environment(rust, target, flags)
     subprocess.run(command, cwd=workspace, env=environment, check=True, timeout=BUILD_SECONDS_MAX)
     built = target / "wasm32-unknown-unknown" / "release"
-    names = [guest.replace("-", "_") for guest in RUST_GUESTS]
+    names = [crate.replace("-", "_") for crate in (*RUST_GUESTS, *HOST_CRATES)]
     return {f"{name}.wasm": (built / f"{name}.wasm").read_bytes() for name in names}
 
 
@@ -94,6 +97,15 @@ def build_all(scratch: Path) -> dict[str, bytes]:
     return build_c(zig, scratch) | build_rust(rust, scratch / "target")
 
 
+def by_folder(modules: dict[str, bytes]) -> dict[Path, dict[str, bytes]]:
+    """The modules by the folder they are committed in."""
+    host = {f"{crate.replace('-', '_')}.wasm" for crate in HOST_CRATES}
+    return {
+        FOLDERS["guests"]: {name: code for name, code in modules.items() if name not in host},
+        FOLDERS["host"]: {name: code for name, code in modules.items() if name in host},
+    }
+
+
 def sums_text(modules: dict[str, bytes]) -> str:
     """`SHA256SUMS` as sha256sum writes it."""
     return "".join(f"{hashlib.sha256(code).hexdigest()}  {name}\n" for name, code in sorted(modules.items()))
@@ -109,7 +121,7 @@ def write(modules: dict[str, bytes], folder: Path) -> None:
 def differences(modules: dict[str, bytes], folder: Path) -> list[str]:
     """What the committed folder has otherwise than `modules`, one line each."""
     committed = {path.name: path.read_bytes() for path in folder.glob("*.wasm")}
-    found = [f"{name}: committed, but no guest builds it" for name in sorted(committed.keys() - modules.keys())]
+    found = [f"{name}: committed, but nothing builds it" for name in sorted(committed.keys() - modules.keys())]
     for name, code in sorted(modules.items()):
         built = hashlib.sha256(code).hexdigest()
         have = hashlib.sha256(committed[name]).hexdigest() if name in committed else "nothing"
@@ -138,13 +150,14 @@ def main() -> int:
 
 
 def _write(modules: dict[str, bytes]) -> int:
-    write(modules, HERE / "modules")
+    for folder, built in by_folder(modules).items():
+        write(built, folder)
     print(sums_text(modules), end="")
     return 0
 
 
 def _compare(modules: dict[str, bytes]) -> int:
-    found = differences(modules, HERE / "modules")
+    found = [one for folder, built in by_folder(modules).items() for one in differences(built, folder)]
     if not found:
         print(f"{len(modules)} guests rebuilt, all as committed")
         return 0

@@ -1,0 +1,287 @@
+//! One batch at a time: records in, a batch frame out, the guest's result frame in, records out.
+
+use core::ops::Range;
+
+use crate::frame::{Answer, Results, put_array, put_bin, put_int, put_str};
+use crate::kafka::{NULL, Reader, block_size, part, put_block, put_signed, signed_size};
+
+/// What `absorb` says about a result frame that is not made of the usual forms: the host's own decoder must look at it.
+pub const UNUSUAL: i64 = -1;
+/// What `scan` and `load` say about records that are not what Kafka's format says.
+pub const MALFORMED: i64 = -1;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Kept,
+    Gone,
+}
+
+struct Row {
+    offset: i64,
+    timestamp: i64,
+    key: Range<u32>,
+    value: Range<u32>,
+    headers: Range<u32>,
+    header_count: u32,
+    fate: Fate,
+}
+
+/// Everything of one batch. All places are places in `bytes`.
+#[derive(Default)]
+pub struct Codec {
+    /// What the host wrote: sections of records, then the guest's result frame.
+    pub bytes: Vec<u8>,
+    rows: Vec<Row>,
+    /// What the host reads: a frame, records, numbers.
+    pub out: Vec<u8>,
+    /// Small numbers about `out`; their meaning is each function's.
+    pub facts: [i64; 8],
+}
+
+impl Codec {
+    /// Forget everything; buffers stay.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.rows.clear();
+        self.out.clear();
+    }
+
+    /// Look through a section without keeping its records. Facts: how many have an offset delta below `from`, the first and
+    /// the last delta at or after it, and the least timestamp delta. The number of records at or after `from`, or `MALFORMED`.
+    pub fn scan(&mut self, section: Range<usize>, count: u32, from: i32) -> i64 {
+        let Some(bytes) = self.bytes.get(..section.end) else { return MALFORMED };
+        let mut reader = Reader::new(bytes, section.start);
+        let (mut skipped, mut first, mut last, mut least) = (0_i64, -1_i64, -1_i64, i64::MAX);
+        for _ in 0..count {
+            let Some(record) = reader.record() else { return MALFORMED };
+            if i64::from(record.offset_delta) <= last {
+                return MALFORMED;
+            }
+            last = i64::from(record.offset_delta);
+            if record.offset_delta < from {
+                skipped += 1;
+                continue;
+            }
+            if first < 0 {
+                first = last;
+            }
+            least = least.min(record.timestamp_delta);
+        }
+        if reader.at != section.end {
+            return MALFORMED;
+        }
+        self.facts[..4].copy_from_slice(&[skipped, first, last, least]);
+        i64::from(count) - skipped
+    }
+
+    /// Take up records `[skip, skip + take)` of a section. A record's offset is `base_offset` and its delta; with `offsets` it is
+    /// the number there, one little-endian i64 for each record of the section. Its timestamp is `base_timestamp` and its
+    /// delta, or without the delta when `flat`. The rows there are now, or `MALFORMED`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn load(
+        &mut self,
+        section: Range<usize>,
+        skip: u32,
+        take: u32,
+        base_offset: i64,
+        base_timestamp: i64,
+        flat: bool,
+        offsets: Option<usize>,
+    ) -> i64 {
+        let Some(bytes) = self.bytes.get(..section.end) else { return MALFORMED };
+        let mut reader = Reader::new(bytes, section.start);
+        for _ in 0..skip {
+            if reader.block().is_none() {
+                return MALFORMED;
+            }
+        }
+        self.rows.reserve(take as usize);
+        for index in skip as usize..skip as usize + take as usize {
+            let Some(record) = reader.record() else { return MALFORMED };
+            let offset = match offsets {
+                None => base_offset + i64::from(record.offset_delta),
+                Some(at) => match bytes.get(at + 8 * index..at + 8 * index + 8) {
+                    Some(number) => i64::from_le_bytes(number.try_into().unwrap_or_default()),
+                    None => return MALFORMED,
+                },
+            };
+            self.rows.push(Row {
+                offset,
+                timestamp: if flat { base_timestamp } else { base_timestamp.wrapping_add(record.timestamp_delta) },
+                key: record.key,
+                value: record.value,
+                headers: record.headers,
+                header_count: record.header_count,
+                fate: Fate::Kept,
+            });
+        }
+        self.rows.len() as i64
+    }
+
+    /// Write the second element of a batch frame: `[[offset, timestamp, key, value, [[name, value], …]], …]`.
+    pub fn frame(&mut self) {
+        let (bytes, out) = (&self.bytes, &mut self.out);
+        out.clear();
+        put_array(out, self.rows.len() as u32);
+        for row in &self.rows {
+            out.push(0x95);
+            put_int(out, row.offset);
+            put_int(out, row.timestamp);
+            put_bin(out, get(bytes, &row.key));
+            put_bin(out, get(bytes, &row.value));
+            put_array(out, row.header_count);
+            if row.header_count > 0 {
+                let mut reader = Reader::new(&bytes[..row.headers.end as usize], row.headers.start as usize);
+                reader.count();
+                while let (true, Some(name)) = (reader.at < row.headers.end as usize, reader.block()) {
+                    let value = reader.block().unwrap_or(NULL);
+                    out.push(0x92);
+                    put_str(out, part(bytes, &name));
+                    put_bin(out, get(bytes, &value));
+                }
+            }
+        }
+    }
+
+    /// Take the guest's word for each row. `UNUSUAL` when any answer is not of a usual form, is for more bytes than
+    /// `output_bytes_max`, or when their number is not that of the rows; nothing is changed then. Else the number of
+    /// rejections, written to `out` as triples of u32: row, place and length of the answer. Facts: rows kept, rows dropped.
+    pub fn absorb(&mut self, frame: Range<usize>, output_bytes_max: u64) -> i64 {
+        self.out.clear();
+        if frame.end > self.bytes.len() {
+            return UNUSUAL;
+        }
+        if !self.is_usual(frame.clone(), output_bytes_max) {
+            return UNUSUAL;
+        }
+        let (mut kept, mut dropped, mut rejected) = (0, 0, 0);
+        let mut results = Results::new(&self.bytes, frame);
+        results.array();
+        for (index, row) in self.rows.iter_mut().enumerate() {
+            match results.answer() {
+                Some(Answer::Unchanged) => kept += 1,
+                Some(Answer::Replaced(value)) => {
+                    row.value = value.map_or(NULL, |value| value.start as u32..value.end as u32);
+                    kept += 1;
+                }
+                Some(Answer::Dropped) | None => {
+                    row.fate = Fate::Gone;
+                    dropped += 1;
+                }
+                Some(Answer::Rejected(answer)) => {
+                    row.fate = Fate::Gone;
+                    rejected += 1;
+                    for number in [index, answer.start, answer.len()] {
+                        self.out.extend_from_slice(&(number as u32).to_le_bytes());
+                    }
+                }
+            }
+        }
+        self.facts[..2].copy_from_slice(&[kept, dropped]);
+        rejected
+    }
+
+    fn is_usual(&self, frame: Range<usize>, output_bytes_max: u64) -> bool {
+        let mut results = Results::new(&self.bytes, frame);
+        if results.array() != Some(self.rows.len()) {
+            return false;
+        }
+        for row in &self.rows {
+            match results.answer() {
+                None => return false,
+                Some(Answer::Replaced(value)) => {
+                    let weight = value.map_or(0, |value| value.len()) + row.key.len() + row.headers.len();
+                    if weight as u64 > output_bytes_max {
+                        return false;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        results.ended()
+    }
+
+    /// Write the kept rows from row `from` on as records, with offset deltas 0, 1, 2 …, until they have more than `bytes_max`
+    /// bytes. The number of records. Facts: the row to go on at, the first and the greatest timestamp, the size of the largest
+    /// record, how many keys are null, and how many timestamps are negative.
+    pub fn build(&mut self, from: usize, bytes_max: usize) -> i64 {
+        let (bytes, out) = (&self.bytes, &mut self.out);
+        out.clear();
+        let mut facts = Built { next: self.rows.len(), ..Built::default() };
+        let (mut count, mut base) = (0_i64, 0_i64);
+        for (index, row) in self.rows.iter().enumerate().skip(from) {
+            if row.fate == Fate::Gone {
+                continue;
+            }
+            if count == 0 {
+                base = row.timestamp;
+                facts.greatest = base;
+            }
+            let delta = row.timestamp.wrapping_sub(base);
+            let (key, value) = (get(bytes, &row.key), get(bytes, &row.value));
+            let headers = part(bytes, &row.headers);
+            let length = 1
+                + signed_size(delta)
+                + signed_size(count)
+                + block_size(key.map(<[u8]>::len))
+                + block_size(value.map(<[u8]>::len))
+                + headers.len();
+            let size = signed_size(length as i64) + length;
+            if count > 0 && out.len() + size > bytes_max {
+                facts.next = index;
+                break;
+            }
+            out.reserve(size);
+            put_signed(out, length as i64);
+            out.push(0);
+            put_signed(out, delta);
+            put_signed(out, count);
+            put_block(out, key);
+            put_block(out, value);
+            out.extend_from_slice(headers);
+            facts.greatest = facts.greatest.max(row.timestamp);
+            facts.largest = facts.largest.max(size);
+            facts.keyless += i64::from(key.is_none());
+            facts.timeless += i64::from(row.timestamp < 0);
+            count += 1;
+        }
+        self.facts[..6].copy_from_slice(&[
+            facts.next as i64,
+            base,
+            facts.greatest,
+            facts.largest as i64,
+            facts.keyless,
+            facts.timeless,
+        ]);
+        count
+    }
+
+    /// Write the offsets of the kept rows, little-endian i64.
+    pub fn offsets(&mut self) {
+        self.out.clear();
+        for row in self.rows.iter().filter(|row| row.fate == Fate::Kept) {
+            self.out.extend_from_slice(&row.offset.to_le_bytes());
+        }
+    }
+
+    /// Write the numbers of the kept rows, little-endian u32.
+    pub fn kept(&mut self) {
+        self.out.clear();
+        for (index, _) in self.rows.iter().enumerate().filter(|(_, row)| row.fate == Fate::Kept) {
+            self.out.extend_from_slice(&(index as u32).to_le_bytes());
+        }
+    }
+}
+
+#[derive(Default)]
+struct Built {
+    next: usize,
+    greatest: i64,
+    largest: usize,
+    keyless: i64,
+    timeless: i64,
+}
+
+fn get<'a>(bytes: &'a [u8], range: &Range<u32>) -> Option<&'a [u8]> {
+    (*range != NULL).then(|| part(bytes, range))
+}
