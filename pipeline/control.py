@@ -27,6 +27,8 @@ class LaneNote(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int
     quarantined: Mapping[str, str] = {}
     """Transformer to the reason, for those whose action is not to pause."""
+    kinds: Mapping[str, str] = {}
+    """Transformer to the last misbehaviour, for the same: what their dead letters say. A kind that another version knows is no error."""
 
 
 def note_key(lane: LaneId) -> str:

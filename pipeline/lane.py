@@ -20,6 +20,7 @@ from pipeline.passage import Passage, Surroundings
 from pipeline.ports import LaneId, LaneState
 from schemas.errors import DeadLetterError, FencedError, ModuleFault, OffsetOutOfRangeError, TransportError
 from schemas.event import Event
+from schemas.outcome import ViolationKind
 from schemas.specs import QuarantineAction
 
 _log = logging.getLogger(__name__)
@@ -210,7 +211,8 @@ class Lane:
             state=state,
             reason=reason,
             since_ms=self._around.clock.time_ms(),
-            quarantined=self._quarantined(),
+            quarantined=(quarantined := self._quarantined()),
+            kinds={name: self._breakers[name].kind.value for name in quarantined},
         )
         try:
             await self._control.remember(self.identity, note)
@@ -232,8 +234,8 @@ class Lane:
         if note is None:
             return
         for name, reason in note.quarantined.items():
-            if name in self._breakers:
-                self._breakers[name].trip(self._breakers[name].kind, reason)
+            if (breaker := self._breakers.get(name)) is not None:
+                breaker.trip(_kind(note.kinds.get(name), breaker), reason)
         if note.state in (LaneState.STOPPED, LaneState.PAUSED):
             self._enter(note.state, note.reason)
 
@@ -250,3 +252,11 @@ class Lane:
         )
         _log.log(level, "lane %s is %s%s", self.identity, state, f": {reason}" if reason else "")
         self._around.observer.lane(self.identity, state, reason)
+
+
+def _kind(noted: str | None, breaker: Breaker) -> ViolationKind:
+    """The misbehaviour a note tells of; notes of other versions may have none, or one that is not known here."""
+    try:
+        return ViolationKind(noted or breaker.kind)
+    except ValueError:
+        return breaker.kind

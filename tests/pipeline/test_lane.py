@@ -338,6 +338,7 @@ def test_quarantine_goes_around_the_transformer_also_after_a_restart(
     else:
         assert rig.values() == loud[:1]
         assert codes == ["", "", "quarantined", "quarantined"]
+        assert {letter.violation.kind for letter in rig.letters()} == {ViolationKind.TRAP}
 
     async def resumed() -> None:
         async with rig.running():
