@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -42,7 +43,9 @@ class Lane:
         *,
         retry_limit_s: float,
         chance: random.Random,
+        end: int | None = None,
     ) -> None:
+        """Events at offset `end` and after are left where they are; None is no end."""
         self.identity = identity
         self.state = LaneState.STARTING
         self.reason = ""
@@ -52,6 +55,7 @@ class Lane:
         self._chain = chain
         self._retry_limit_s = retry_limit_s
         self._chance = chance
+        self._end = end
         self._passage: Passage | None = None
         self._failing_since: float | None = None
         self._failures = 0
@@ -71,7 +75,8 @@ class Lane:
     @property
     def wants_events(self) -> bool:
         """Whether the route should fetch for this lane."""
-        return self._passage is not None and self._passage.accepts
+        passage = self._passage
+        return passage is not None and passage.accepts and (self._end is None or passage.next_offset < self._end)
 
     def offer(self, passage: Passage, events: Sequence[Event]) -> None:
         """Hand over events that were asked for on behalf of `passage`; events asked for by an earlier one are fetched again."""
@@ -79,10 +84,21 @@ class Lane:
         if current is None or self._failure is not None:
             return
         if current is passage and events[0].offset >= current.next_offset:
-            current.offer(events)
+            self._offer(current, events)
         else:
             with suppress(FencedError):  # revoked at this very moment: nothing is to be fetched here any more
                 self._around.source.seek(self.identity.source, current.next_offset)
+
+    def _offer(self, passage: Passage, events: Sequence[Event]) -> None:
+        """Those before the lane's end, if it has one; what was fetched beyond it is let go, and no more is asked for."""
+        end = self._end
+        if end is None or events[-1].offset < end:
+            passage.offer(events)
+            return
+        before = bisect_left(events, end, key=_offset)
+        if before:
+            passage.offer(events[:before])
+        passage.next_offset = end
 
     async def run(self) -> None:
         """Until drained. Raises TransportError when retrying did not help for the registry's `retry_limit`; anything else is our bug."""
@@ -103,8 +119,8 @@ class Lane:
             self._passage.drain()
         self._wake.set()
 
-    def fail(self, error: OffsetOutOfRangeError) -> None:
-        """The source found this lane's position gone: stop it once what it holds is through."""
+    def fail(self, error: TransportError) -> None:
+        """The source cannot go on for this lane (its position is gone, its topic may not be read): stop it once what it holds is through."""
         if self._passage is not None and self._failure is None:
             self._failure = error
             self._passage.finish()
@@ -260,3 +276,7 @@ def _kind(noted: str | None, breaker: Breaker) -> ViolationKind:
         return ViolationKind(noted or breaker.kind)
     except ValueError:
         return breaker.kind
+
+
+def _offset(event: Event) -> int:
+    return event.offset

@@ -24,6 +24,8 @@ _POLL_S = 0.2
 """How long one fetch waits for events; a lane that gets room in the meantime ends the wait."""
 _IDLE_POLL_S = 1.0
 """How often the source is polled while no lane wants events, to stay in the group."""
+_FETCH_AGAIN_S = 1.0
+"""The pause after a fetch that failed."""
 
 Asked = Mapping[TopicPartition, tuple[Lane, Passage]]
 
@@ -46,7 +48,9 @@ class RouteRunner:
         drain_budget_s: float,
         retry_limit_s: float,
         chance: random.Random,
+        ends: Mapping[TopicPartition, int] | None = None,
     ) -> None:
+        """With `ends`, each partition is taken up to its end only, and one that has none not at all."""
         self.route = route
         self.lanes: dict[TopicPartition, Lane] = {}
         self._vitals = vitals
@@ -58,9 +62,12 @@ class RouteRunner:
         self._drain_budget_s = drain_budget_s
         self._retry_limit_s = retry_limit_s
         self._chance = chance
+        self._ends = ends
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._failure: Exception | None = None
+        self._failing_since: float | None = None
+        """When fetching began to fail; None while it goes well."""
         self._stopping = False
         self._around = Surroundings(
             route=route,
@@ -148,20 +155,42 @@ class RouteRunner:
         asked: Asked = {
             p: (lane, lane.passage) for p, lane in self.lanes.items() if lane.passage is not None and lane.wants_events
         }
-        if not asked or not self._around.allowance.has_room:
-            await self._idle()
-            return
         try:
-            fetched = await self._fetch(asked)
-        except OffsetOutOfRangeError as error:
-            for partition, (lane, _) in asked.items():
-                if partition in error.partitions:
-                    lane.fail(error)
-            return
-        for partition, events in fetched.items():
+            if asked and self._around.allowance.has_room:
+                await self._take(asked)
+            else:
+                await self._idle()
+            self._failing_since = None
+        except TransportError as error:
+            await self._failed_to_fetch(error, asked)
+
+    async def _take(self, asked: Asked) -> None:
+        """One fetch, handed to the lanes it was for."""
+        for partition, events in (await self._fetch(asked)).items():
             holder = self.lanes.get(partition)
             if events and holder is not None:
                 holder.offer(asked[partition][1], events)
+
+    async def _failed_to_fetch(self, error: TransportError, asked: Asked) -> None:
+        """As a lane does: what is about some partitions or one topic stops their lanes, what may pass is tried again for
+        `retry_limit`, the rest is raised."""
+        concerned = [lane for partition, (lane, _) in asked.items() if _concerns(error, partition)]
+        if concerned:
+            for lane in concerned:
+                lane.fail(error)
+            return
+        if isinstance(error, OffsetOutOfRangeError):
+            return  # of partitions that were taken away meanwhile
+        clock = self._around.clock
+        if not error.retriable:
+            raise error
+        if self._failing_since is None:
+            self._failing_since = clock.monotonic()
+        if (failing_s := clock.monotonic() - self._failing_since) >= self._retry_limit_s:
+            message = f"route {self.route.name} could not fetch for {failing_s:.0f} s, the last time with: {error}"
+            raise TransportError(message, retriable=False) from error
+        _log.warning("route %s cannot fetch at the moment: %s", self.route.name, error)
+        await clock.sleep(_FETCH_AGAIN_S)
 
     async def _fetch(self, asked: Asked) -> Mapping[TopicPartition, Sequence[Event]]:
         """Fetch for these lanes; when another one gets room before anything came, come back empty-handed."""
@@ -219,6 +248,7 @@ class RouteRunner:
             self._chain,
             retry_limit_s=self._retry_limit_s,
             chance=self._chance,
+            end=None if self._ends is None else self._ends.get(partition, 0),
         )
 
     @property
@@ -230,3 +260,10 @@ class RouteRunner:
 def _is_cancelling() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _concerns(error: TransportError, partition: TopicPartition) -> bool:
+    """Whether this lane must stop for it, and no other need to."""
+    if isinstance(error, OffsetOutOfRangeError):
+        return partition in error.partitions
+    return not error.retriable and partition.topic == error.topic

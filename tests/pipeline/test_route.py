@@ -273,3 +273,52 @@ def test_a_revocation_in_the_middle_of_a_drain_waits_for_the_lane(sandbox: Sandb
         return rig
 
     assert run(scenario()).values() == GOOD
+
+
+async def _fetching(rig: Rig, *errors: Exception) -> None:
+    """Run until everything is committed, while fetches fail with these errors once the lane runs."""
+    async with rig.running() as runner:
+        await until(lambda: rig.state(runner) is LaneState.RUNNING)
+        rig.faults.plan("fetch", *errors)
+        rig.produce(*GOOD)
+        await until(lambda: rig.is_dry() or not rig.vitals.is_joined)
+
+
+def test_a_fetch_that_fails_for_a_while_is_tried_again(sandbox: Sandbox) -> None:
+    rig = Rig(sandbox)
+    run(_fetching(rig, *[TransportError("the coordinator is loading")] * 20))
+    assert rig.values() == GOOD
+    assert rig.faults.planned["fetch"] == []
+
+
+def test_a_route_that_cannot_fetch_gives_up_after_the_retry_limit(sandbox: Sandbox) -> None:
+    rig = Rig(sandbox)
+    rig.retry_limit_s = 30
+    with pytest.raises(ExceptionGroup) as raised:
+        run(_fetching(rig, *[TransportError("no answer")] * 1000))
+    assert raised.group_contains(TransportError, match="could not fetch for 3[01] s, the last time with: no answer")
+    assert len(rig.faults.planned["fetch"]) > 900
+
+
+def test_a_topic_that_may_no_longer_be_read_stops_its_lanes_alone(sandbox: Sandbox) -> None:
+    rig = Rig(sandbox)
+
+    async def scenario() -> None:
+        async with rig.running() as runner:
+            await until(lambda: rig.state(runner) is LaneState.RUNNING)
+            rig.faults.plan("fetch", TransportError("no permission for topic in", retriable=False, topic="in"))
+            rig.produce(*GOOD)
+            await until(rig.stopped(runner))
+            assert "no permission" in runner.lanes[LANE].reason
+            await rig.release()
+            await until(rig.is_dry)
+
+    run(scenario())
+    assert rig.values() == GOOD
+
+
+def test_what_nobody_can_retry_and_no_lane_is_to_blame_for_ends_the_route(sandbox: Sandbox) -> None:
+    rig = Rig(sandbox)
+    with pytest.raises(ExceptionGroup) as raised:
+        run(_fetching(rig, TransportError("no permission for the group", retriable=False)))
+    assert raised.group_contains(TransportError, match="no permission")
