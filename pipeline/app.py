@@ -19,6 +19,7 @@ from pipeline.route import RouteRunner
 from pipeline.workers import Workers
 from sandbox import Sandbox, Transformer
 from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError
+from schemas.event import TopicPartition
 from schemas.specs import Registry, RouteSpec
 
 if TYPE_CHECKING:  # other transports do not need Kafka's client
@@ -59,11 +60,13 @@ class Pipeline:
         clock: Clock | None = None,
         chance: random.Random | None = None,
         worker_count: int | None = None,
+        ends: Mapping[TopicPartition, int] | None = None,
     ) -> None:
         """Everything but the registry has a working default. Raises ConfigError when the registry has faults, or under `python -O`.
 
         Without a `transport` the brokers are probed and topics checked when `run` starts. A `sandbox` that is passed in is
-        not closed; `transformers` are those it has loaded already.
+        not closed; `transformers` are those it has loaded already. With `ends` (offsets that are not reached), every partition is
+        taken up to its end only, and one without an end not at all; `run` goes on until `stop` all the same.
         """
         _require_assertions()
         self.registry = registry if isinstance(registry, Registry) else _load(Path(registry))
@@ -72,6 +75,7 @@ class Pipeline:
         self._vitals = vitals or NullVitals()
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()  # noqa: S311 - jitter, not secrecy
+        self._ends = ends
         self._workers = Workers(worker_count)
         self._own_sandbox = sandbox is None
         self._sandbox = sandbox or Sandbox(workers=self._workers.count)
@@ -156,6 +160,7 @@ class Pipeline:
             drain_budget_s=self.registry.kafka.rebalance_timeout_ms * _REVOKE_SHARE / 1e3,
             retry_limit_s=self.registry.retry_limit_s,
             chance=self._chance,
+            ends=self._ends,
         )
 
     def _commit_interval_s(self, route: RouteSpec) -> float:
@@ -192,7 +197,7 @@ async def _connect(registry: Registry) -> Transport:
     from pipeline.kafka.transport import KafkaTransport
 
     report = await check_cluster(registry)
-    return KafkaTransport(registry, report.message_bytes_max, report.compacted)
+    return KafkaTransport(registry, report.message_bytes_max, report.compacted, report.windows)
 
 
 async def check_cluster(registry: Registry) -> TopicReport:

@@ -199,6 +199,7 @@ class Rig:
         partitions: int = 1,
         sizes: Mapping[str, int] | None = None,
         threads: Callable[[], GuestThreads] = InlineThread,
+        ends: Mapping[TopicPartition, int] | None = None,
         **settings: object,
     ) -> None:
         used = specs or (spec(),)
@@ -213,6 +214,7 @@ class Rig:
         self.faults = Faults()
         self.observer = Recorder()
         self.threads = threads
+        self.ends = ends
         self.vitals = Joined()
         self.retry_limit_s = 120.0
         self.drain_budget_s = 5.0
@@ -240,6 +242,7 @@ class Rig:
             drain_budget_s=self.drain_budget_s,
             retry_limit_s=self.retry_limit_s,
             chance=random.Random(7),
+            ends=self.ends,
         )
 
     @asynccontextmanager
