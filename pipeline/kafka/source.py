@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import zlib
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CorruptRecordException, IllegalStateError, NoOffsetForPartitionError
+from cramjam import DecompressionError
 
 from pipeline.kafka.errors import translate
 from pipeline.ports import AssignmentListener, Position
@@ -23,8 +26,9 @@ T = TypeVar("T")
 _NOBODY = KafkaPartition("penstock.no-such-topic", 0)
 """Asking for a partition that is never assigned keeps the poll clock running and drains nothing (an empty ask means all)."""
 
-_UNREADABLE = (CorruptRecordException, ValueError)
-"""What the client's parser raises: a bad checksum, lengths that contradict each other, a header's name that is not UTF-8."""
+_UNREADABLE = (CorruptRecordException, ValueError, DecompressionError, gzip.BadGzipFile, zlib.error, EOFError)
+"""What the client's parser raises: a bad checksum, lengths that contradict each other, a header's name that is not UTF-8, and
+what its codecs say to a damaged batch (the last three are gzip's)."""
 _SINGLY_MS = 500
 _FETCH_BYTES = 16 << 20
 """Per broker and fetch; a quarter of it per partition. What a process prefetches is bounded by this, not by the lanes."""

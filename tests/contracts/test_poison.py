@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+import cramjam
+import time
+
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
@@ -17,8 +22,11 @@ from tests.contracts.streams import Course, Progress, course, reached, running
 from tests.services.topics import alter_topic
 
 pytestmark = pytest.mark.services
+_LENGTH = slice(8, 12)
+DAY_MS = 86_400_000
 _CRC = slice(17, 21)
 """Of a record batch; it covers what follows (Kafka message format v2)."""
+_HEADER_BYTES = 61
 
 
 async def _produce_unreadable(where: Course, partition: int) -> None:
@@ -40,14 +48,44 @@ async def _produce_unreadable(where: Course, partition: int) -> None:
         await (await producer.send_batch(batch, where.topic, partition=partition))
 
 
+async def _produce_damaged(where: Course, partition: int) -> None:
+    """A batch whose lz4 frame ends in a wrong checksum: brokers skip that checksum, the consumer's codec does not."""
+    async with AIOKafkaProducer(bootstrap_servers=where.cluster.kafka.brokers[0], compression_type="lz4") as producer:
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=b"k", value=b"poison" * 100, headers=[])
+        batch.close()
+        build = batch._build
+
+        def damaged() -> bytearray:
+            raw = bytearray(build())
+            frame = cramjam.lz4.Compressor(level=1, content_checksum=True, block_linked=False)
+            frame.compress(bytes(cramjam.lz4.decompress(bytes(raw[_HEADER_BYTES:]))))
+            payload = bytearray(frame.finish())
+            payload[-1] ^= 0xFF
+            raw[_HEADER_BYTES:] = payload
+            raw[_LENGTH] = (len(raw) - _LENGTH.stop).to_bytes(4, "big")
+            raw[_CRC] = calc_crc32c(bytes(raw[_CRC.stop :])).to_bytes(4, "big")
+            return raw
+
+        batch._build = damaged
+        await (await producer.send_batch(batch, where.topic, partition=partition))
+
+
+DAMAGES = {
+    "header name": (_produce_unreadable, "utf-8"),
+    "compressed payload": (_produce_damaged, "DecompressionError"),
+}
+
+
+@pytest.mark.parametrize(("produce", "says"), DAMAGES.values(), ids=DAMAGES.keys())
 @scenario
-async def test_a_header_name_that_is_not_utf_8_stops_its_lane_alone(
-    kafka_cluster: KafkaCluster, sandbox: Sandbox
+async def test_a_record_that_cannot_be_taken_apart_stops_its_lane_alone(
+    kafka_cluster: KafkaCluster, sandbox: Sandbox, produce: Callable[[Course, int], Awaitable[None]], says: str
 ) -> None:
     where, progress = await course(kafka_cluster, ["passthrough"]), Progress()
     before = [event(b"before %d" % number) for number in range(3)]
     await kafka_cluster.produce(where.topic, before, partition=1)
-    await _produce_unreadable(where, 1)
+    await produce(where, 1)
     for partition in (0, 2, 3):
         await kafka_cluster.produce(where.topic, [event(b"other %d" % n) for n in range(50)], partition=partition)
     pipeline = where.pipeline(sandbox, observer=progress)
@@ -60,7 +98,7 @@ async def test_a_header_name_that_is_not_utf_8_stops_its_lane_alone(
         if task.done():
             task.result()
         (reason,) = stopped()
-        assert "offset 3 of" in reason and "utf-8" in reason
+        assert "offset 3 of" in reason and says in reason
         await until(lambda: progress.done == 153, "all else is committed")
         await kafka_cluster.produce(where.topic, [event(b"later")], partition=2)
         await until(lambda: progress.done == 154, "the other lanes go on")
@@ -88,3 +126,29 @@ async def test_a_record_without_key_for_a_compacted_topic_is_dead_lettered(
     letter = read_dead_letter(found.headers)
     assert letter is not None and found.value == b"keyless"
     assert letter.violation.kind is ViolationKind.BAD_OUTPUT and "compacted" in letter.violation.message
+
+
+@scenario
+async def test_a_timestamp_that_a_topic_refuses_costs_no_lane(kafka_cluster: KafkaCluster, sandbox: Sandbox) -> None:
+    """Kafka 4 refuses the whole batch for one record that is more than an hour ahead of its clock."""
+    roomy = {"max_message_bytes": "2000000"}
+    where, progress = await course(kafka_cluster, ["saboteur"], dead_settings=roomy), Progress()
+    topics = {where.topic: {"message.timestamp.after.max.ms": str((1 << 63) - 1)}}
+    topics[where.to] = {"message.timestamp.before.max.ms": str(DAY_MS)}
+    for topic, config in topics.items():
+        alter_topic(kafka_cluster.bootstrap, topic, config)
+    now = int(time.time() * 1e3)
+    kept = [now - DAY_MS // 2, now, now + DAY_MS // 48]
+    moved = [1, now - 2 * DAY_MS, now + 2 * DAY_MS, (1 << 63) - 1]
+    stamped = [event(b"{}", timestamp=at) for at in (*moved, *kept)]
+    reject = event(b'{"penstock_demo":"reject"}', timestamp=now + 2 * DAY_MS)
+    await kafka_cluster.produce(where.topic, [*stamped, reject], partition=0)
+    async with running(Pipeline(where.registry, sandbox=sandbox, observer=progress, worker_count=2)) as task:
+        await reached(progress, len(stamped) + 1, task)
+    out = [each.timestamp for _, each in await kafka_cluster.read(where.to)]
+    assert out[len(moved) :] == kept
+    assert all(abs(at - now) < DAY_MS // 24 for at in out[: len(moved)]), out
+    ((_, found),) = await kafka_cluster.read(where.dead)
+    letter = read_dead_letter(found.headers)
+    assert letter is not None and abs(found.timestamp - now) < DAY_MS // 24
+    assert dict(found.headers)["penstock.source.timestamp"] == str(reject.timestamp).encode()
