@@ -20,7 +20,15 @@ from pipeline.kafka.client import admin_options
 from pipeline.kafka.errors import translate
 from schemas.specs import KafkaSpec
 
-SETTINGS = ("max.message.bytes", "retention.ms", "cleanup.policy", "message.timestamp.type")
+SETTINGS = (
+    "max.message.bytes",
+    "retention.ms",
+    "cleanup.policy",
+    "message.timestamp.type",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.difference.max.ms",  # before Kafka 3.6
+)
 _TOPIC = 2  # resource type of the Kafka protocol
 
 

@@ -34,7 +34,7 @@ _PERMANENT: dict[type[Exception], str] = {
     kafka.InconsistentGroupProtocolError: "another program uses this consumer group: name a group of its own",
     kafka.InvalidSessionTimeoutError: "keep kafka.session_timeout within the broker's group.max.session.timeout.ms",
     kafka.InvalidTransactionTimeout: "keep kafka.transaction_timeout below the broker's transaction.max.timeout.ms",
-    kafka.InvalidTimestampError: "raise the topic's message.timestamp.before.max.ms, or use `timestamps: now`",
+    kafka.InvalidTimestampError: "raise the topic's message.timestamp.before.max.ms or after.max.ms, or use `timestamps: now`",
     kafka.InvalidReplicationFactorError: "set create_topics.replication_factor to at most the number of brokers",
     kafka.InvalidPartitionsError: "set create_topics.partitions to at least 1",
     kafka.InvalidConfigurationError: "the cluster does not accept this topic setting",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiokafka import TopicPartition as KafkaPartition
 
 from pipeline.kafka.errors import translate
 from pipeline.kafka.source import KafkaSource, within
+from pipeline.kafka.stamps import Window
 from pipeline.ports import Outgoing
 from schemas.errors import KeylessError, OversizeError, TransportError
 from schemas.event import TopicPartition
@@ -39,8 +41,11 @@ class KafkaSink:
         transactional_id: str | None,
         sizes: Mapping[str, int],
         compacted: Collection[str] = (),
+        windows: Mapping[str, Window] | None = None,
     ) -> None:
-        """`compacted` topics refuse a whole batch for one record without a key: such a record is refused here instead."""
+        """`compacted` topics refuse a whole batch for one record without a key: such a record is refused here instead.
+        A timestamp outside of its topic's window would be refused likewise, and becomes now.
+        """
         self._options = options
         self._source = source
         self._partition = partition
@@ -48,6 +53,7 @@ class KafkaSink:
         self._transactional_id = transactional_id
         self._sizes = sizes
         self._compacted = compacted
+        self._windows = windows or {}
         self._timeout_s = options["request_timeout_ms"] / 1e3
         self._producer: AIOKafkaProducer | None = None
         self._sent: list[tuple[str, asyncio.Future[Any]]] = []
@@ -150,10 +156,11 @@ class KafkaSink:
         batches = [producer.create_batch()]
         append = batches[0].append
         fixed, compacted = out.timestamp, out.topic in self._compacted
+        earliest, latest = self._windows.get(out.topic, Window()).bounds(int(time.time() * 1e3))
         for event in out.events:
             stamp: int | None = event.timestamp if fixed is None else fixed
-            if stamp is not None and stamp < 0:
-                stamp = None  # the source had none: now
+            if stamp is not None and not earliest <= stamp <= latest:
+                stamp = None  # now: the source had none, or one that the topic does not take
             if compacted and event.key is None:
                 raise KeylessError(out.topic, event.offset)
             headers = list(event.headers) if event.headers else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka import errors
@@ -18,6 +18,7 @@ from pipeline.kafka import retention, topic_rules
 from pipeline.kafka.client import consumer_options
 from pipeline.kafka.cluster import Cluster, NewTopic, Refusal, open_cluster
 from pipeline.kafka.permissions import Permissions, permission_faults
+from pipeline.kafka.stamps import Window, window_of
 from pipeline.kafka.topic_rules import Use
 from pipeline.ports import Clock
 from schemas.errors import ConfigError, Fault, TransportError
@@ -38,6 +39,8 @@ class TopicReport:
     """`max.message.bytes` by topic, for those whose settings could be read."""
     compacted: frozenset[str] = frozenset()
     """Topics that take no record without a key."""
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    """Which timestamps each topic takes, for those whose settings could be read."""
     created: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -89,6 +92,7 @@ class _Check:
             compacted=frozenset(
                 topic for topic, known in self._settings.items() if "compact" in known.get("cleanup.policy", "")
             ),
+            windows={topic: window_of(known) for topic, known in self._settings.items()},
             created=tuple(self._created),
             warnings=tuple(self._warnings),
         )

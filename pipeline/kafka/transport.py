@@ -8,6 +8,7 @@ from pipeline.kafka.client import consumer_options, producer_options
 from pipeline.kafka.control import KafkaControlLog
 from pipeline.kafka.sink import KafkaSink
 from pipeline.kafka.source import KafkaSource
+from pipeline.kafka.stamps import Window
 from pipeline.ports import EventSource
 from schemas.event import TopicPartition
 from schemas.specs import Delivery, Registry
@@ -16,17 +17,23 @@ from schemas.specs import Delivery, Registry
 class KafkaTransport:
     """Implements `pipeline.ports.Transport`.
 
-    `sizes` is each topic's `max.message.bytes`, as far as it is known; `compacted` topics take no record without a key.
+    `sizes` is each topic's `max.message.bytes`, as far as it is known; `compacted` topics take no record without a key;
+    `windows` says which timestamps each topic takes.
     """
 
     def __init__(
-        self, registry: Registry, sizes: Mapping[str, int] | None = None, compacted: Collection[str] = ()
+        self,
+        registry: Registry,
+        sizes: Mapping[str, int] | None = None,
+        compacted: Collection[str] = (),
+        windows: Mapping[str, Window] | None = None,
     ) -> None:
         self._registry = registry
         self._consumer_options = consumer_options(registry.kafka)
         self._producer_options = producer_options(registry.kafka)
         self._sizes = sizes or {}
         self._compacted = compacted
+        self._windows = windows or {}
 
     def source(self, route: str) -> KafkaSource:
         """A consumer for this route, in the route's own group."""
@@ -42,7 +49,14 @@ class KafkaTransport:
         topics = {*spec.destinations, spec.dead_letter}
         sizes = {topic: size for topic, size in self._sizes.items() if topic in topics}
         return KafkaSink(
-            self._producer_options, source, partition, spec.group, transactional_id, sizes, self._compacted
+            self._producer_options,
+            source,
+            partition,
+            spec.group,
+            transactional_id,
+            sizes,
+            self._compacted,
+            self._windows,
         )
 
     def control(self) -> KafkaControlLog:
