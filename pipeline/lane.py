@@ -19,7 +19,14 @@ from pipeline.chain import Chain, Halt
 from pipeline.control import Control, LaneNote
 from pipeline.passage import Passage, Surroundings
 from pipeline.ports import LaneId, LaneState
-from schemas.errors import DeadLetterError, FencedError, ModuleFault, OffsetOutOfRangeError, TransportError
+from schemas.errors import (
+    DeadLetterError,
+    FencedError,
+    ModuleFault,
+    OffsetOutOfRangeError,
+    OversizeError,
+    TransportError,
+)
 from schemas.event import Event
 from schemas.outcome import ViolationKind
 from schemas.specs import QuarantineAction
@@ -148,6 +155,8 @@ class Lane:
             return halt
         except (OffsetOutOfRangeError, DeadLetterError, ModuleFault) as error:
             return Halt(LaneState.STOPPED, str(error))
+        except OversizeError as error:  # of the last transformer's output, whose `on_violation` is `stop`
+            return Halt(LaneState.STOPPED, f"{self._around.route.through[-1]} at offset {error.offset}: {error}")
         except TransportError as error:
             return await self._failed(error, passage)
         finally:

@@ -31,7 +31,7 @@ from pipeline.ports import (
 )
 from schemas.errors import DeadLetterError, KeylessError, OffsetOutOfRangeError, OversizeError, TransportError
 from schemas.event import Batch, Event
-from schemas.specs import RouteSpec
+from schemas.specs import OnViolation, RouteSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,8 @@ class Passage:
         self._inbox.finish()
 
     async def run(self) -> Halt | None:
-        """Until drained (None) or halted. Raises TransportError, ModuleFault, DeadLetterError; nothing uncommitted survives any of them."""
+        """Until drained (None) or halted. Raises TransportError, ModuleFault, DeadLetterError, and OversizeError where that is to stop
+        the lane; nothing uncommitted survives any of them."""
         around = self._around
         self._sink = around.transport.sink(self._lane.route, self._lane.source, around.source)
         try:
@@ -225,8 +226,10 @@ class Passage:
         route = self._around.route
         if error.topic != route.dead_letter:
             last = self._chain.stages[-1]
+            if last.spec.on_violation is OnViolation.STOP:
+                raise error
             violation = unfit_violation(last.spec.name, last.sha256, error)
-            return condemn(verdicts, error.offset, violation)
+            return condemn(verdicts, error.offset, violation, drop=last.spec.on_violation is OnViolation.DROP)
         if isinstance(error, KeylessError):
             raise DeadLetterError(
                 f"the dead letter of {self._lane.source} offset {error.offset} cannot be written: {error}; "

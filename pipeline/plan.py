@@ -69,8 +69,8 @@ def _dress(event: Event, route: RouteSpec, trace: Headers) -> Event:
     return msgspec.structs.replace(event, headers=replace_trace_headers((*kept, *route.add_headers), trace))
 
 
-def condemn(verdicts: Verdicts, offset: int, violation: Violation) -> Verdicts:
-    """The same verdicts, but the source event at `offset` is dead-lettered instead of emitted."""
+def condemn(verdicts: Verdicts, offset: int, violation: Violation, *, drop: bool = False) -> Verdicts:
+    """The same verdicts, but the source event at `offset` is dead-lettered (or dropped) instead of emitted."""
     index = next(i for i, event in enumerate(verdicts.batch.events) if event.offset == offset)
     keep = [position for position, origin in enumerate(verdicts.origin) if origin != index]
     return Verdicts(
@@ -78,9 +78,9 @@ def condemn(verdicts: Verdicts, offset: int, violation: Violation) -> Verdicts:
         decided=verdicts.decided,
         emitted=[verdicts.emitted[position] for position in keep],
         origin=[verdicts.origin[position] for position in keep],
-        violations=sorted([*verdicts.violations, (index, violation)], key=lambda entry: entry[0]),
-        tolerated=verdicts.tolerated,
-        dropped=verdicts.dropped,
+        violations=sorted([*verdicts.violations, *([] if drop else [(index, violation)])], key=lambda entry: entry[0]),
+        tolerated=[*verdicts.tolerated, *([(index, violation)] if drop else [])],
+        dropped=verdicts.dropped + drop,
         halt=verdicts.halt,
         reports=verdicts.reports,
     )

@@ -415,6 +415,37 @@ def test_output_that_does_not_fit_its_topic_is_dead_lettered(sandbox: Sandbox) -
     assert [letter.offset for letter in rig.letters()] == [1, 3]
 
 
+def test_output_that_does_not_fit_its_topic_is_dropped_where_violations_are(sandbox: Sandbox) -> None:
+    rig = Rig(sandbox, spec(on_violation=OnViolation.DROP), sizes={"out": 1_000})
+    rig.produce(GOOD[0], BIG, GOOD[1])
+    run(rig.run_dry())
+    assert (rig.values(), rig.values("dead")) == (GOOD[:2], [])
+    (tally,) = [facts.tally for facts in rig.observer.commits]
+    assert (tally.emitted, tally.dropped, tally.by_violation) == (2, 1, {"output-too-large": 1})
+
+
+def test_output_that_does_not_fit_its_topic_stops_the_lane_where_violations_do(sandbox: Sandbox) -> None:
+    rig = Rig(sandbox, spec(on_violation=OnViolation.STOP), sizes={"out": 1_000})
+    rig.produce(GOOD[0], BIG, GOOD[1])
+
+    async def scenario() -> None:
+        async with rig.running() as runner:
+            await until(rig.stopped(runner))
+            assert "saboteur at offset 1: a record of" in runner.lanes[LANE].reason
+
+    run(scenario())
+    assert rig.values("dead") == []
+    rig.change(spec(on_violation=OnViolation.DEAD_LETTER))
+
+    async def released() -> None:
+        async with rig.running():
+            await rig.release()
+            await until(rig.is_dry)
+
+    run(released())
+    assert (rig.values(), rig.values("dead")) == (GOOD[:2], [BIG])
+
+
 def test_a_dead_letter_that_does_not_fit_stops_the_lane(sandbox: Sandbox) -> None:
     rig = Rig(sandbox, sizes={"out": 1_000, "dead": 2_000})
     rig.produce(GOOD[0], BIG)
