@@ -128,7 +128,8 @@ def _refused(located: Located, fault: ModuleFault) -> ConfigError:
 
 
 def _events(stream: BinaryIO, name: str, route: RouteSpec | None) -> Iterator[EventLine]:
-    """The file's events. Raises ConfigError with every bad line: before the first event of a file that can be read twice, else at the end."""
+    """The file's events. Raises ConfigError with every bad line: before the first event of a file that can be read twice, else at the end;
+    and when there is no event at all, or a check that tries nothing would look like one that went well."""
     topic = route.sources[0] if route is not None and route.sources else _TOPIC
     shown = "<stdin>" if name == "-" else name
     if _is_file(stream):
@@ -136,7 +137,12 @@ def _events(stream: BinaryIO, name: str, route: RouteSpec | None) -> Iterator[Ev
         for _ in _checked(stream, shown, topic):
             pass
         stream.seek(start)
-    yield from _checked(stream, shown, topic)
+    tried = False
+    for line in _checked(stream, shown, topic):
+        tried = True
+        yield line
+    if not tried:
+        raise ConfigError(Fault("holds no event", 'write one JSON object a line, e.g. {"value": "text"}', file=shown))
 
 
 def _checked(stream: BinaryIO, name: str, topic: str) -> Iterator[EventLine]:

@@ -214,6 +214,18 @@ def test_bad_lines_of_a_file_are_all_named_before_anything_runs(registry: Path, 
     assert "the rest was not read" in said
 
 
+@pytest.mark.parametrize("content", [b"", b"\n \n\t\n", b"\xef\xbb\xbf"])
+def test_a_file_without_events_is_no_success(registry: Path, tmp_path: Path, content: bytes) -> None:
+    events = tmp_path / "events.ndjson"
+    events.write_bytes(content)
+    for done in (
+        run(registry, "uppercase", "--event", events),
+        run(registry, "uppercase", "--event", "-", "--json", stdin=content),
+    ):
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert "holds no event" in done.stderr.decode()
+
+
 def test_bad_lines_of_a_stream_are_named_at_its_end(registry: Path) -> None:
     done = run(registry, "uppercase", "--event", "-", "--json", stdin=b'{"value":"a"}\nnope\n{"value":"b"}\n')
     assert done.returncode == 2
