@@ -1,172 +1,141 @@
-"""End to end on real Kafka: penstock, exactly once, one process, the Rust JSON transformer, beside a plain unsandboxed
-aiokafka loop that does the same work; in one run, in turn, on the same input.
+"""End to end on real Kafka: penstock, exactly once, one process, the Rust JSON transformer, beside three unsandboxed loops
+that compute the same fields; in one run, round after round, in an order that turns, over the same input.
 
-    python -m bench.kafka [--events 300000] [--rounds 3] [--json]
+    python -m bench.kafka [--events 1000000] [--rounds 10]
 
-Both sides are processes of their own that read the same topic of ~400-byte Debezium orders (two partitions) from the
-start. The time runs from the first event taken up to the last one committed (plain: flushed); start-up is not in it. CPU
-is the process's own, user and system, over the same span. Machines differ and are shared: only the ratio means anything.
+The loops: `bench.plain` (aiokafka, json, `send`, all defaults), `bench.tuned` (aiokafka by hand, exactly once) and
+`bench.confluent` (confluent-kafka by hand, at least once). Besides: `bench.confluent` with `produce_batch`, which
+can carry no timestamps, and penstock with the copying C transformer.
+Every contender's first output is read back with read_committed and compared, record by record, with what is expected.
+`bench.contenders` says what is timed. Ratios are of paired rounds, with 95 % bounds. Writes `results/kafka.json`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import psutil
-from confluent_kafka import Consumer, TopicPartition
-
+from bench import results
+from bench.bounds import Bounds, ratio
+from bench.contenders import MODULES, Figures, Setting, run_loop, run_penstock
+from bench.orders import enrich, order, orders
 from tests.services.kafka import KafkaBroker
-from tests.services.topics import create_topic, produce, read_topic
+from tests.services.topics import create_topic, delete_topic, produce, read_topic
 
-ROOT = Path(__file__).parents[1]
 PARTITIONS = 2
+SOURCE = "bench.in"
+BARS = {"plain": 5.0, "tuned": 1.2, "confluent": 1.4, "confluent-batch": None}
+"""How many times as fast penstock is to be; None when it is only told."""
+COPY_BAR = 150_000
+"""Events a second of the copying transformer."""
+
+Run = Callable[..., Figures]
+CONTENDERS: dict[str, Run] = {
+    "penstock": run_penstock,
+    "plain": lambda *run, keep=False: run_loop(*run, "bench.plain", keep=keep),
+    "tuned": lambda *run, keep=False: run_loop(*run, "bench.tuned", keep=keep),
+    "confluent": lambda *run, keep=False: run_loop(*run, "bench.confluent", keep=keep),
+    "confluent-batch": lambda *run, keep=False: run_loop(*run, "bench.confluent", "batch", keep=keep),
+    "copy": partial(run_penstock, through=f"{{module: {MODULES}/passthrough.wasm}}"),
+}
 
 
-@dataclass(frozen=True)
-class Figures:
-    """One run of one side."""
+def measure(setting: Setting, rounds: int, names: list[str]) -> dict[str, list[Figures]]:
+    """Figures of each contender, round by round, after one round that warms up the broker and checks every output."""
+    taken: dict[str, list[Figures]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            figures = CONTENDERS[name](setting, f"{name}{number}", keep=number == 0)
+            if number == 0:
+                check(setting, name, f"{name}0")
+            else:
+                taken[name].append(figures)
+            print(f"round {number} of {rounds}  {show(name, figures)}", file=sys.stderr, flush=True)
+    return taken
 
-    events_per_s: float
-    cpu_us_per_event: float
-    rss_mb_peak: float
+
+def check(setting: Setting, name: str, run: str) -> None:
+    """Every event is downstream once with the fields it should have: a bench that lost some would measure nothing."""
+    at_least_once = name in ("plain", "confluent", "confluent-batch")
+    seen = bytearray(setting.events)
+    for record in read_topic(setting.bootstrap, f"{run}.out"):
+        change = json.loads(record.value or b"")
+        number = change["after"]["id"]
+        if change != expected(number, enriched=name != "copy"):
+            raise RuntimeError(f"{name} made something else of order {number}: {change}")
+        if seen[number] and not at_least_once:
+            raise RuntimeError(f"{name} emitted order {number} twice")
+        seen[number] = 1
+    if not all(seen):
+        raise RuntimeError(f"{name} lost {setting.events - sum(seen)} of {setting.events} orders")
+    for topic in (f"{run}.out", f"{run}.dead"):
+        delete_topic(setting.bootstrap, topic)
 
 
-def order(number: int) -> tuple[bytes, bytes]:
-    """Key and value of one order, about 400 bytes."""
-    after = {
-        "id": number,
-        "first_name": "Ada",
-        "last_name": "Lovelace",
-        "amount": f"{number % 9000}.25",
-        "quantity": 3,
-        "status": "placed",
-        "note": "n" * 60,
-        "created_at": "2026-01-02T00:00:01.123456Z",
+def expected(number: int, *, enriched: bool) -> dict[str, Any]:
+    """The order as it should arrive."""
+    change: dict[str, Any] = json.loads(order(number)[1])
+    if enriched:
+        enrich(change)
+    return change
+
+
+def summary(events: int, taken: dict[str, list[Figures]]) -> dict[str, Any]:
+    """What is saved: every round's figures (one curve each), the ratios, and the marks they are to reach."""
+    rounds = {
+        name: [{**asdict(each), "curve": each.curve if number == 0 else []} for number, each in enumerate(runs)]
+        for name, runs in taken.items()
     }
-    source = {"version": "3.7.0.Final", "connector": "postgresql", "name": "shop", "table": "orders", "lsn": number}
-    envelope = {"before": None, "after": after, "source": source, "op": "c", "ts_ms": 1_795_353_061_265}
-    return str(number % 5_000).encode(), json.dumps(envelope, separators=(",", ":")).encode()
+    ours = [each.events_per_s for each in taken["penstock"]]
+    ratios = {
+        name: {**asdict(ratio(ours, [each.events_per_s for each in taken[name]])), "bar": bar}
+        for name, bar in BARS.items()
+        if name in taken
+    }
+    return {"events": events, "partitions": PARTITIONS, "ratios": ratios, "copy_bar": COPY_BAR, "rounds": rounds}
 
 
-REGISTRY = """
-version: 1
-kafka: {{brokers: "{bootstrap}", group: "{name}", control_topic: "{name}.control"}}
-transformers:
-  enrich-order:
-    module: {modules}/enrich_order.wasm
-    config: {{currency: EUR, drop_statuses: [draft]}}
-routes:
-  orders: {{from: bench.in, through: [enrich-order], to: "{name}.out"}}
-"""
+def verdict(found: dict[str, Any]) -> str:
+    """Whether the mark is reached, and by the lower bound too."""
+    if found["bar"] is None:
+        return ""
+    return f"(bar {found['bar']:g}: {'met' if found['mean'] >= found['bar'] else 'not met'})"
 
 
-def run_penstock(bootstrap: str, name: str, events: int, folder: Path) -> Figures:
-    create_topic(bootstrap, f"{name}.out", PARTITIONS)
-    create_topic(bootstrap, f"{name}.out.dead-letter", PARTITIONS, {"max.message.bytes": "2000000"})
-    registry = folder / f"{name}.yaml"
-    registry.write_text(REGISTRY.format(bootstrap=bootstrap, name=name, modules=ROOT / "transformers" / "modules"))
-    command = [sys.executable, "-m", "pipeline.cli", "run", str(registry), "--log-level", "warning"]
-
-    with subprocess.Popen(command, cwd=ROOT) as process:
-        figures = watch(process, events, Progress(bootstrap, f"{name}-orders"))
-        process.terminate()
-        assert process.wait(30) == 0
-    return figures
-
-
-def run_plain(bootstrap: str, name: str, events: int, folder: Path) -> Figures:
-    create_topic(bootstrap, f"{name}.out", PARTITIONS)
-    command = [sys.executable, "-m", "bench.plain", bootstrap, "bench.in", f"{name}.out", str(events)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"started\n"
-        watched = psutil.Process(process.pid)
-        began, cpu = time.perf_counter(), cpu_s(watched)
-        assert process.stdout.readline() == b"done\n"
-        seconds, used = time.perf_counter() - began, cpu_s(watched) - cpu
-        rss = watched.memory_info().rss / 1e6
-        process.wait(30)
-    return Figures(events / seconds, used / events * 1e6, rss)
-
-
-class Progress:
-    """How many events a group has committed. One light client for the whole run: watching must not cost what is watched."""
-
-    def __init__(self, bootstrap: str, group: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
-        self._partitions = [TopicPartition("bench.in", number) for number in range(PARTITIONS)]
-
-    def __call__(self) -> int:
-        return sum(max(0, at.offset) for at in self._consumer.committed(self._partitions, 10.0))
-
-
-def watch(process: subprocess.Popen[bytes], events: int, done: Progress) -> Figures:
-    """From the first commit seen to the last; the events before the first are not counted."""
-    watched, first, rss = psutil.Process(process.pid), 0, 0.0
-    began = cpu = 0.0
-    while True:
-        assert process.poll() is None, "penstock ended early"
-        now = done()
-        rss = max(rss, watched.memory_info().rss / 1e6)
-        if first == 0 and now:
-            first, began, cpu = now, time.perf_counter(), cpu_s(watched)
-        if now >= events:
-            break
-        time.sleep(0.05)
-    seconds, used = time.perf_counter() - began, cpu_s(watched) - cpu
-    return Figures((events - first) / seconds, used / (events - first) * 1e6, rss)
-
-
-def cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
-
-
-def check(bootstrap: str, name: str, events: int) -> None:
-    """Every event is downstream once: a bench that lost some would measure nothing."""
-    out = read_topic(bootstrap, f"{name}.out")
-    assert len({json.loads(record.value or b"")["after"]["id"] for record in out}) == len(out) == events
+def show(name: str, figures: Figures) -> str:
+    """One line."""
+    return (
+        f"{name:>15}: {figures.events_per_s:9,.0f} events/s  {figures.cpu_us_per_event:5.1f} µs of CPU per event "
+        f"(broker {figures.broker_us_per_event:.1f})  {figures.rss_mb_peak:.0f} MB"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    events, results = arguments.events, {"penstock": [], "plain": []}
-    with tempfile.TemporaryDirectory() as folder, KafkaBroker(Path(folder) / "kafka") as broker:
-        bootstrap = broker.bootstrap
-        create_topic(bootstrap, "bench.in", PARTITIONS)
-        produce(bootstrap, "bench.in", (order(number) for number in range(events)))
-        for number in range(arguments.rounds):
-            results["penstock"].append(run_penstock(bootstrap, f"penstock{number}", events, Path(folder)))
-            results["plain"].append(run_plain(bootstrap, f"plain{number}", events, Path(folder)))
-            print(
-                f"round {number + 1} of {arguments.rounds}: {results['penstock'][-1]} {results['plain'][-1]}",
-                file=sys.stderr,
-            )
-        check(bootstrap, "penstock0", events)
-    ratios = [a.events_per_s / b.events_per_s for a, b in zip(results["penstock"], results["plain"], strict=True)]
-    if arguments.json:
-        rounds = {side: [asdict(figures) for figures in runs] for side, runs in results.items()}
-        print(json.dumps({"events": events, "ratio_median": statistics.median(ratios), "ratios": ratios, **rounds}))
-        return
-    for side, runs in results.items():
-        speed = statistics.median(run.events_per_s for run in runs)
-        cpu = statistics.median(run.cpu_us_per_event for run in runs)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--only", nargs="+", choices=[*CONTENDERS], default=[*CONTENDERS], help="with penstock")
+    options = parser.parse_args()
+    names = [name for name in CONTENDERS if name in ("penstock", *options.only)]
+    with tempfile.TemporaryDirectory() as folder, KafkaBroker(Path(folder) / "kafka", heap="1g") as broker:
+        create_topic(broker.bootstrap, SOURCE, PARTITIONS)
+        produce(broker.bootstrap, SOURCE, orders(options.events))
+        setting = Setting(broker, SOURCE, PARTITIONS, options.events, Path(folder))
+        figures = summary(options.events, measure(setting, options.rounds, names))
+    for name, found in figures["ratios"].items():
         print(
-            f"{side:>9}: {speed:9,.0f} events/s  {cpu:5.1f} µs of CPU per event  {max(r.rss_mb_peak for r in runs):.0f} MB"
+            f"{name:>15}: penstock is {Bounds(found['mean'], found['low'], found['high'])} times as fast {verdict(found)}"
         )
-    print(f"    ratio: {statistics.median(ratios):.2f} (of {', '.join(f'{ratio:.2f}' for ratio in ratios)})")
+    if set(names) == set(CONTENDERS):
+        print(f"written to {results.save('kafka', figures)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,44 @@
+"""Where a bench leaves its figures: `bench/results/NAME.json`, with the machine they were taken on. `bench.report` reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def save(name: str, figures: dict[str, Any], *, folder: Path = FOLDER) -> Path:
+    """Write `figures` (plain JSON values) under `name`, replacing what was there."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), **figures}, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def load(name: str, *, folder: Path = FOLDER) -> dict[str, Any] | None:
+    """What was saved last; None when that bench has not been run."""
+    path = folder / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def machine() -> dict[str, Any]:
+    """What a reader needs to know of where and when figures were taken."""
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": _cpu(),
+        "python": platform.python_version(),
+        "taken": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
