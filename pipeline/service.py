@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.app import Pipeline
+from pipeline.backfill import Limit
 from pipeline.clock import SystemClock
 from pipeline.kafka.compression import compress_fast
 from pipeline.observe.admin import Address, Admin
 from pipeline.observe.exporters import Tracing, TracingOptions, open_tracing
-from pipeline.observe.fanout import Fanout
+from pipeline.observe.fanout import combine
 from pipeline.observe.fleet import SnapshotFile
 from pipeline.observe.health import Health
 from pipeline.observe.meter import Meter
@@ -42,16 +43,20 @@ class ServiceOptions:
     traces: TracingOptions = field(default_factory=TracingOptions)
     snapshot: Path | None = None
     """In a worker: where its samples and health go, for the supervisor's admin port."""
+    limit: Limit | None = None
+    """Of a bounded run."""
+    observers: tuple[Observer, ...] = ()
+    """Who else is to be told."""
 
 
 async def serve(
     registry: Registry, sandbox: Sandbox, transformers: Mapping[str, Transformer], options: ServiceOptions
 ) -> None:
-    """Until SIGTERM or SIGINT, then drain. Raises what `Pipeline.run` raises, and ConfigError for the admin port."""
+    """Until SIGTERM or SIGINT (or the limit's `enough`), then drain. Raises what `Pipeline.run` raises, and ConfigError for the admin port."""
     clock = SystemClock()
     health = Health(registry.routes, clock.monotonic)
     stats = StatsObserver(clock.monotonic)
-    observers: list[Observer] = [stats, health]
+    observers: list[Observer] = [stats, health, *options.observers]
     meter = Meter()
     tracing = open_tracing(
         options.traces, server=_first_server(registry), digests={name: t.sha256 for name, t in transformers.items()}
@@ -61,7 +66,13 @@ async def serve(
     if tracing is not None:
         observers.append(tracing.observer)
     pipeline = Pipeline(
-        registry, sandbox=sandbox, transformers=transformers, observer=Fanout(observers), vitals=health, clock=clock
+        registry,
+        sandbox=sandbox,
+        transformers=transformers,
+        observer=combine(*observers),
+        vitals=health,
+        clock=clock,
+        ends=options.limit.ends if options.limit is not None else None,
     )
     async with AsyncExitStack() as stack:
         if tracing is not None:
@@ -72,6 +83,8 @@ async def serve(
         if options.snapshot is not None:
             background.append(asyncio.create_task(SnapshotFile(options.snapshot, meter, health, clock).relay()))
             background.append(asyncio.create_task(_drain_with_supervisor(pipeline, health)))
+        if options.limit is not None:
+            background.append(asyncio.create_task(_drain_when(options.limit.enough, pipeline, health)))
         stack.push_async_callback(_cancel, background)
         _stop_on_signals(pipeline, health)
         await pipeline.run()
@@ -140,6 +153,12 @@ def _stop_on_signals(pipeline: Pipeline, health: Health) -> None:
 async def _drain_with_supervisor(pipeline: Pipeline, health: Health) -> None:
     await supervisor_is_gone()
     _log.warning("the supervisor is gone: draining")
+    health.draining()
+    pipeline.stop()
+
+
+async def _drain_when(enough: asyncio.Event, pipeline: Pipeline, health: Health) -> None:
+    await enough.wait()
     health.draining()
     pipeline.stop()
 

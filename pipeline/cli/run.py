@@ -7,26 +7,38 @@ import os
 import signal
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from pipeline.app import check_cluster
+from pipeline.backfill import Limit
+from pipeline.cli.until_end import OUTCOMES, Account, run_until_end, tell
 from pipeline.clock import SystemClock
 from pipeline.observe.admin import Admin, parse_address
+from pipeline.observe.catalogue import RECORDS
 from pipeline.observe.exporters import TraceExporter, TracingOptions
 from pipeline.observe.fleet import Fleet
 from pipeline.observe.logs import LEVELS, configure_logging
+from pipeline.observe.stats import StatsObserver
 from pipeline.registry import load_checked
 from pipeline.service import ServiceOptions, serve, tune_process
 from pipeline.supervisor import Supervisor
-from sandbox import Sandbox
+from sandbox import Sandbox, Transformer
+from schemas.errors import ConfigError, Fault
+from schemas.event import TopicPartition
 from schemas.specs import Registry
 
 _SNAPSHOT = "PENSTOCK_SNAPSHOT"
 """Set by a supervisor for its workers: where to leave samples and health."""
+_ENDS = "PENSTOCK_ENDS"
+"""Likewise, in a bounded run: the file that says where each partition ends."""
 
 
 class LogFormat(StrEnum):
@@ -44,37 +56,84 @@ def run(
         typer.Option(metavar="HOST:PORT", help="Serve /metrics, /livez and /readyz there.", show_default=False),
     ] = None,
     log: Annotated[LogFormat, typer.Option(help="Format of the log lines on stderr.")] = LogFormat.TEXT,
-    log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LEVELS)}.")] = "info",
+    log_level: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(LEVELS)}; info, beside a progress bar warning.", show_default=False),
+    ] = None,
     traces: Annotated[TraceExporter, typer.Option(help="Where OpenTelemetry spans go.")] = TraceExporter.OFF,
     otlp_endpoint: Annotated[
         str | None,
         typer.Option(help="Base URL of an OTLP/HTTP collector; else OTEL_EXPORTER_OTLP_ENDPOINT.", show_default=False),
     ] = None,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop when everything is done that was there at the start.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --until-end: print the account as JSON.")] = False,
 ) -> None:
     """Run the registry's routes until SIGTERM or Ctrl-C.
 
     Drains within the registry's shutdown_timeout: finishes batches in flight, commits, leaves the consumer groups. A second
     signal aborts. Exit code 2: the registry or the cluster's set-up has faults; 1: the brokers stayed out of reach.
 
+    With --until-end: a backfill. Each partition is taken up to the end it had at the start, and no event further; then exit
+    code 0, when all of them are committed to there, or 1, when some are halted. Interrupted, it drains, says where it stands
+    and exits with 130; run again, it goes on there.
+
     Example: penstock run transformers/registry.yaml --processes 2 --admin 127.0.0.1:9464
     """
-    configure_logging(json=log is LogFormat.JSON, level=log_level)
-    snapshot = os.environ.get(_SNAPSHOT)
+    if json and not until_end:
+        raise ConfigError(Fault("--json is the account of a bounded run", "add --until-end", path="--json"))
+    level = log_level or ("warning" if until_end and sys.stderr.isatty() else "info")
+    configure_logging(json=log is LogFormat.JSON, level=level)
+    snapshot, ends = os.environ.get(_SNAPSHOT), os.environ.get(_ENDS)
     options = ServiceOptions(
         admin=parse_address(admin) if admin is not None else None,
         traces=TracingOptions(traces, otlp_endpoint),
         snapshot=Path(snapshot) if snapshot else None,
+        limit=Limit(_read_ends(Path(ends)), asyncio.Event()) if ends else None,
     )
     with Sandbox() as sandbox:
         loaded, transformers = load_checked(registry, sandbox)
         if processes == 1:
             tune_process()
+            if until_end:
+                tell(asyncio.run(_serve_until_end(loaded, sandbox, transformers, options)), json=json)
             asyncio.run(serve(loaded, sandbox, transformers, options))
             return
     # The modules are compiled and in the cache now, so that the workers need not all do it.
-    sys.exit(
-        asyncio.run(_supervise(loaded, _worker_command(registry, log, log_level, options.traces), processes, options))
-    )
+    command = _worker_command(registry, log, level, options.traces)
+    if until_end:
+        tell(asyncio.run(_supervise_until_end(loaded, command, processes, options)), json=json)
+    sys.exit(asyncio.run(_supervise(loaded, command, processes, options)))
+
+
+async def _serve_until_end(
+    registry: Registry, sandbox: Sandbox, transformers: Mapping[str, Transformer], options: ServiceOptions
+) -> Account:
+    stats = StatsObserver(SystemClock().monotonic)
+
+    async def service(limit: Limit) -> int:
+        await serve(registry, sandbox, transformers, replace(options, limit=limit, observers=(stats,)))
+        return 0
+
+    def outcomes() -> dict[str, int]:
+        totals = stats.stats()
+        return {name: getattr(totals, name) for name in OUTCOMES}
+
+    await check_cluster(registry)
+    return await run_until_end(registry, service, outcomes)
+
+
+async def _supervise_until_end(
+    registry: Registry, command: list[str], processes: int, options: ServiceOptions
+) -> Account:
+    done = Counter[str]()
+
+    async def service(limit: Limit) -> int:
+        return await _supervise(registry, command, processes, replace(options, limit=limit), done)
+
+    await check_cluster(registry)
+    return await run_until_end(registry, service, lambda: {name: done[name] for name in OUTCOMES})
 
 
 def _worker_command(registry: Path, log: LogFormat, log_level: str, traces: TracingOptions) -> list[str]:
@@ -83,15 +142,27 @@ def _worker_command(registry: Path, log: LogFormat, log_level: str, traces: Trac
     return [*command, "--otlp-endpoint", traces.endpoint] if traces.endpoint else command
 
 
-async def _supervise(registry: Registry, command: list[str], processes: int, options: ServiceOptions) -> int:
-    clock = SystemClock()
-    await check_cluster(registry)  # here, so that what is wrong is said once and not by every worker
+async def _supervise(
+    registry: Registry,
+    command: list[str],
+    processes: int,
+    options: ServiceOptions,
+    done: Counter[str] | None = None,
+) -> int:
+    """The exit code. `done` is given the source events that all workers committed, by outcome, at the end."""
+    clock, limit = SystemClock(), options.limit
+    if limit is None:
+        await check_cluster(registry)  # here, so that what is wrong is said once and not by every worker
     with tempfile.TemporaryDirectory(prefix="penstock-") as directory:
         fleet = Fleet(Path(directory), processes, clock.monotonic)
+        ends = Path(directory) / "ends"
+        if limit is not None:
+            _write_ends(ends, limit.ends)
 
         def environ(name: str) -> dict[str, str]:
             fleet.started(name)
-            return {**os.environ, _SNAPSHOT: str(fleet.path(name))}
+            bound = {_ENDS: str(ends)} if limit is not None else {}
+            return {**os.environ, **bound, _SNAPSHOT: str(fleet.path(name))}
 
         supervisor = Supervisor(
             command,
@@ -105,11 +176,32 @@ async def _supervise(registry: Registry, command: list[str], processes: int, opt
         admin = Admin(options.admin, fleet.samples, fleet.health) if options.admin is not None else None
         if admin is not None:
             await admin.start()
+        enough = asyncio.create_task(_stop_when(limit.enough, supervisor, fleet)) if limit is not None else None
         try:
             return await supervisor.run()
         finally:
+            if enough is not None:
+                enough.cancel()
+            if done is not None:
+                for (_, outcome), count in fleet.samples().values.get(RECORDS.name, {}).items():
+                    done[outcome] += int(count)
             if admin is not None:
                 await admin.close()
+
+
+async def _stop_when(enough: asyncio.Event, supervisor: Supervisor, fleet: Fleet) -> None:
+    await enough.wait()
+    fleet.draining()
+    supervisor.stop()
+
+
+def _write_ends(path: Path, ends: Mapping[TopicPartition, int]) -> None:
+    path.write_bytes(msgspec.json.encode([(at.topic, at.partition, end) for at, end in ends.items()]))
+
+
+def _read_ends(path: Path) -> dict[TopicPartition, int]:
+    rows = msgspec.json.decode(path.read_bytes(), type=list[tuple[str, int, int]])
+    return {TopicPartition(topic, partition): end for topic, partition, end in rows}
 
 
 def _stop_on_signals(supervisor: Supervisor, fleet: Fleet) -> None:

@@ -121,8 +121,8 @@ class Offsets:
     async def next_event(self, partition: TopicPartition, offset: int, end: int) -> int | None:
         """Offset of the first readable event from `offset` on and before `end`; None when there is none.
 
-        Control records, aborted transactions and what compaction took away are no events. Returns `offset` when it could
-        not be found out in time, as when a producer holds a transaction open.
+        Control records, aborted transactions and what compaction took away are no events. Raises TransportError when it
+        could not be found out in time.
         """
         at, consumer = KafkaPartition(*partition), self._consumer
         try:
@@ -134,8 +134,8 @@ class Offsets:
                         first: int = records[0].offset
                         return first if first < end else None
                 return None
-        except (TimeoutError, errors.OffsetOutOfRangeError, errors.CorruptRecordException, ValueError):
-            return offset  # its lane will meet the same, and say so
+        except (TimeoutError, errors.CorruptRecordException, ValueError) as error:
+            raise TransportError(f"{partition} does not tell what follows offset {offset}") from error
         except Exception as error:
             raise translate(error) from error
         finally:
