@@ -91,10 +91,13 @@ def identify(name: str, wasm: bytes) -> ModuleBytes:
 
 def _read_file(name: str, path: Path) -> bytes:
     try:
+        if not path.is_file() and path.exists():  # opening a pipe would wait for ever
+            raise ModuleFault(name, f"cannot read {path}: it is not a regular file", "check `module:`")
         with path.open("rb") as file:
             return file.read(MODULE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ModuleFault(name, f"cannot read {path}: {error.strerror}", "check `module:`") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not a file name"
+        raise ModuleFault(name, f"cannot read {printable(str(path))}: {why}", "check `module:`") from None
 
 
 def inspect(

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from pipeline.cli.trial_view import plain
 from pipeline.kafka.client import kafka_faults
 from pipeline.registry import Located, load_located, load_transformers, registry_schema
 from sandbox import Sandbox
@@ -134,16 +135,21 @@ def _sha256(module: Path) -> str | None:
 def _print(findings: Findings, path: Path, console: Console) -> None:
     for fault in findings.faults:
         place = ":".join(str(part) for part in (fault.file, fault.line, fault.column) if part)
-        console.print(f"[bold]{escape(place)}[/]  [cyan]{escape(fault.path)}[/]")
+        console.print(f"[bold]{escape(_printable(place))}[/]  [cyan]{escape(fault.path)}[/]")
         console.print(f"  [red]{escape(fault.problem)}[/]")
         if fault.remedy:
             console.print(f"  [dim]→[/] {escape(fault.remedy)}")
     count = len(findings.faults)
     if count:
-        console.print(f"\n[bold red]{count} fault{'s' if count > 1 else ''}[/] in {escape(str(path))}")
+        console.print(f"\n[bold red]{count} fault{'s' if count > 1 else ''}[/] in {escape(_printable(str(path)))}")
     elif findings.registry is not None:
         _print_parts(findings.registry, console)
-        console.print(f"[bold green]ok[/] {escape(str(path))}")
+        console.print(f"[bold green]ok[/] {escape(_printable(str(path)))}")
+
+
+def _printable(name: str) -> str:
+    """A file's name may hold anything, also what a terminal would obey."""
+    return plain(name, len(name))
 
 
 def _print_parts(registry: Registry, console: Console) -> None:
