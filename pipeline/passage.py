@@ -44,8 +44,9 @@ class Surroundings:
     clock: Clock
     observer: Observer
     allowance: Allowance
-    commit_interval_s: Callable[[], float]
-    """Grows with the number of lanes in the process, so that commits stay at about a hundred a second."""
+    commit_interval_s: Callable[[bool], float]
+    """Of a lane that has caught up, or that has not. Grows with the number of lanes in the process, so that commits stay
+    at about a hundred a second."""
     on_room: Callable[[], None]
     """Called when a lane can take more events than before."""
 
@@ -187,9 +188,8 @@ class Passage:
                 await self._commit()
                 return None
             await self._emit(work, where)
-            self._pending.add(
-                work.verdicts, work.size_bytes, self._around.clock.monotonic() + self._around.commit_interval_s()
-            )
+            interval_s = self._around.commit_interval_s(self._has_caught_up)
+            self._pending.add(work.verdicts, work.size_bytes, self._around.clock.monotonic() + interval_s)
             if work.verdicts.halt is not None:
                 await self._commit()
                 return work.verdicts.halt
@@ -197,6 +197,12 @@ class Passage:
                 self._around.clock.monotonic()
             ):
                 await self._commit()
+
+    @property
+    def _has_caught_up(self) -> bool:
+        """Less than a batch is left to fetch (not nothing: a topic that is written in transactions ends in markers)."""
+        high = self._around.source.high_watermark(self._lane.source)
+        return high is not None and high - self.next_offset < self._around.route.batch.events_max
 
     async def _emit(self, work: _Work, where: Destinations) -> None:
         try:

@@ -44,7 +44,7 @@ class RouteRunner:
         breakers: Callable[[], Mapping[str, Breaker]],
         chain: Callable[[Mapping[str, Breaker]], Chain],
         *,
-        commit_interval_s: Callable[[RouteSpec], float],
+        commit_interval_s: Callable[[RouteSpec, bool], float],
         drain_budget_s: float,
         retry_limit_s: float,
         chance: random.Random,
@@ -78,7 +78,7 @@ class RouteRunner:
             allowance=Allowance(
                 route.batch.in_flight_bytes_max, lambda size, events: observer.in_flight(route.name, size, events)
             ),
-            commit_interval_s=lambda: commit_interval_s(route),
+            commit_interval_s=lambda caught_up: commit_interval_s(route, caught_up),
             on_room=self._room.set,
         )
 

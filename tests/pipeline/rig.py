@@ -216,6 +216,8 @@ class Rig:
         self.threads = threads
         self.ends = ends
         self.vitals = Joined()
+        self.caught_up: list[bool] = []
+        """What lanes said of themselves, batch by batch."""
         self.retry_limit_s = 120.0
         self.drain_budget_s = 5.0
         self._transport = RiggedTransport(self.registry, self.broker, sizes or {}, self.faults)
@@ -228,6 +230,10 @@ class Rig:
         for value in values:
             self.broker.produce("in", value, key=b"k", partition=partition, timestamp=5)
 
+    def commit_interval_s(self, route: RouteSpec, caught_up: bool) -> float:
+        self.caught_up.append(caught_up)
+        return route.batch.commit_interval_ms / 1e3
+
     def runner(self, control: Control, vitals: Vitals) -> RouteRunner:
         return RouteRunner(
             self.route,
@@ -238,7 +244,7 @@ class Rig:
             control,
             lambda: make_breakers(self.route, self.transformers, LoopClock()),
             lambda breakers: make_chain(self.route, self.transformers, breakers, self.threads()),
-            commit_interval_s=lambda route: route.batch.commit_interval_ms / 1e3,
+            commit_interval_s=self.commit_interval_s,
             drain_budget_s=self.drain_budget_s,
             retry_limit_s=self.retry_limit_s,
             chance=random.Random(7),

@@ -7,13 +7,14 @@ import asyncio
 import pytest
 
 from pipeline import Pipeline, RegistryBuilder
+from pipeline.app import commit_interval_s
 from pipeline.memory.broker import MemoryBroker
 from pipeline.memory.transport import MemoryTransport
 from pipeline.ports import LaneState
 from sandbox import Sandbox
 from schemas.errors import ConfigError, TransportError
 from schemas.event import TopicPartition
-from schemas.specs import Registry
+from schemas.specs import BatchPolicy, Delivery, Registry
 from tests.pipeline.rig import MODULES, Faults, RiggedTransport, misdeed
 
 VALUES = [b'{"id":%d}' % number for number in range(2_000)]
@@ -120,3 +121,17 @@ def test_what_ended_it_is_raised_not_a_group(sandbox: Sandbox) -> None:
     pipeline = Pipeline(registry, transport=RiggedTransport(registry, broker, {}, faults), sandbox=sandbox)
     with pytest.raises(TransportError, match="not authorized"):
         asyncio.run(pipeline.run())
+
+
+@pytest.mark.parametrize(
+    ("delivery", "lanes", "caught_up", "seconds"),
+    [
+        (Delivery.EXACTLY_ONCE, 2, False, 0.1),
+        (Delivery.EXACTLY_ONCE, 2, True, 0.02),  # hidden until the commit, so sooner when that costs no throughput
+        (Delivery.AT_LEAST_ONCE, 2, True, 0.1),  # visible at once
+        (Delivery.EXACTLY_ONCE, 8, True, 0.08),  # a hundred commits a second in all
+        (Delivery.EXACTLY_ONCE, 64, False, 0.64),
+    ],
+)
+def test_how_often_a_lane_commits(delivery: Delivery, lanes: int, caught_up: bool, seconds: float) -> None:
+    assert commit_interval_s(BatchPolicy(), delivery, lanes, caught_up=caught_up) == pytest.approx(seconds)

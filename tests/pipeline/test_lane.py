@@ -507,6 +507,14 @@ def test_a_quiet_lane_commits_when_the_interval_is_over(sandbox: Sandbox) -> Non
     assert 0.4 < times[1] - times[0] < 0.6
 
 
+def test_a_lane_says_whether_it_has_caught_up(sandbox: Sandbox) -> None:
+    rig = Rig(sandbox, batch=BatchPolicy(events_max=4))
+    rig.produce(*(b"%d" % number for number in range(100)))
+    run(rig.run_dry())
+    assert not rig.caught_up[0] and rig.caught_up[-1]
+    assert rig.caught_up == sorted(rig.caught_up)
+
+
 def test_a_busy_lane_commits_by_size(sandbox: Sandbox) -> None:
     rig = Rig(sandbox, batch=BatchPolicy(events_max=4, commit_interval_ms=60_000, commit_events_max=8))
     rig.produce(*GOOD[:16])
