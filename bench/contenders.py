@@ -256,14 +256,23 @@ class Progress:
         try:
             return sum(max(0, at.offset) for at in self._consumer.committed(self._partitions, 10.0))
         except KafkaException as error:
-            if error.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS):
-                return 0  # the broker's first seconds
-            raise
+            return _not_yet(error)
 
     def members(self) -> int:
         """Members of the group that hold partitions."""
-        found = self._admin.describe_consumer_groups([self._group])[self._group].result(10.0)
+        try:
+            found = self._admin.describe_consumer_groups([self._group])[self._group].result(10.0)
+        except KafkaException as error:
+            return _not_yet(error)
         return sum(bool(member.assignment.topic_partitions) for member in found.members)
+
+
+def _not_yet(error: KafkaException) -> int:
+    """Nothing, in the first seconds of a broker or a group; anything else is an error."""
+    code = error.args[0].code()
+    if code in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.GROUP_ID_NOT_FOUND):
+        return 0
+    raise error
 
 
 class Curve(threading.Thread):
