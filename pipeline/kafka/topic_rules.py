@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiokafka import errors
 
 from pipeline.kafka.cluster import NewTopic, Refusal
+from pipeline.kafka.topic_prefix import Prefix, prefixes
 from schemas.errors import Fault
 from schemas.limits import KIB
 from schemas.specs import KafkaSpec, Registry, RouteSpec
@@ -96,10 +97,20 @@ def dead_letter_bytes(topic: str, registry: Registry, settings: Settings, existi
     return max(known) + DEAD_LETTER_HEADERS_BYTES if known else None
 
 
-def absence_fault(new: NewTopic, uses: list[Use], refusal: Refusal, kafka: KafkaSpec) -> Fault:
-    """A topic that is not there, may not be seen, or could not be made."""
+def absence_fault(
+    new: NewTopic, uses: list[Use], refusal: Refusal, kafka: KafkaSpec, *, creating: bool = False
+) -> Fault:
+    """A topic that is not there, may not be seen, or (`creating`) could not be made."""
     path, server = uses[0].path, f"--bootstrap-server {kafka.brokers[0]}"
-    if refusal.kind is errors.TopicAuthorizationFailedError:
+    denied = refusal.kind is errors.TopicAuthorizationFailedError
+    if denied and creating:
+        user = kafka.security.username or "<user>"
+        remedy = (
+            f"allow it: kafka-acls.sh {server} --add --allow-principal User:{user} --operation Create --topic {new.name}"
+            ", or create it yourself"
+        )
+        return Fault(f"no permission to create topic {new.name} ({_listed(uses)})", remedy, path=path)
+    if denied:
         operations = "--operation Describe --operation " + ("Write" if any(use.writes for use in uses) else "Read")
         user = kafka.security.username or "<user>"
         remedy = f"allow it: kafka-acls.sh {server} --add --allow-principal User:{user} {operations} --topic {new.name}"
@@ -141,7 +152,11 @@ def setting_warnings(registry: Registry, settings: Settings, existing: Collectio
     """What works, but probably not as someone expects."""
     for route in registry.routes.values():
         if route.pattern is not None and not sources(route, existing):
-            yield f"route {route.name}: no topic matches /{route.pattern}/ yet; it begins when one appears"
+            names = " and ".join(_named(each) for each in prefixes(route.pattern))
+            yield (
+                f"route {route.name}: no topic matches /{route.pattern}/ yet, or none that this user may see (it needs "
+                f"Read on {names}); it begins when one appears"
+            )
         for topic in sorted({*route.destinations, route.dead_letter}):
             if route.preserve_timestamps and settings.get(topic, {}).get("message.timestamp.type") == "LogAppendTime":
                 yield (
@@ -165,6 +180,12 @@ def setting_warnings(registry: Registry, settings: Settings, existing: Collectio
 def _size(settings: Settings, topic: str) -> int | None:
     value = settings.get(topic, {}).get(_SIZE)
     return int(value) if value is not None else None
+
+
+def _named(prefix: Prefix) -> str:
+    if not prefix.text:
+        return "all topics"
+    return f"topic {prefix.text}" if prefix.is_whole else f"topics that begin with {prefix.text}"
 
 
 def _listed(uses: list[Use]) -> str:

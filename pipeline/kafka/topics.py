@@ -137,7 +137,7 @@ class _Check:
             if refusal is None:
                 self._created.append(topic)
             else:
-                self._fault(topic, refusal)
+                self._fault(topic, refusal, creating=True)
         await self._await_appearance([topic for topic in topics if topic in self._created])
         await self._read_settings([topic for topic in topics if topic in self._created])
         return set(topics)
@@ -203,7 +203,6 @@ class _Check:
     def _new(self, topic: str) -> NewTopic:
         return topic_rules.new_topic(topic, self._registry, self._cluster.brokers, self._settings, self._existing)
 
-    def _fault(self, topic: str, refusal: Refusal) -> None:
-        self._faults.append(
-            topic_rules.absence_fault(self._new(topic), self._uses[topic], refusal, self._registry.kafka)
-        )
+    def _fault(self, topic: str, refusal: Refusal, *, creating: bool = False) -> None:
+        new, uses = self._new(topic), self._uses[topic]
+        self._faults.append(topic_rules.absence_fault(new, uses, refusal, self._registry.kafka, creating=creating))
