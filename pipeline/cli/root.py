@@ -12,7 +12,6 @@ from rich.text import Text
 from pipeline.cli.acls import acls
 from pipeline.cli.check import check, registry_app
 from pipeline.cli.demo import demo
-from pipeline.cli.offsets import offsets
 from pipeline.cli.resume import resume
 from pipeline.cli.run import run
 from pipeline.cli.try_ import try_
@@ -34,7 +33,6 @@ app.command()(check)
 app.command()(run)
 app.command("try")(try_)
 app.command()(resume)
-app.command()(offsets)
 app.command()(acls)
 app.add_typer(registry_app, name="registry")
 
