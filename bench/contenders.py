@@ -110,31 +110,32 @@ routes:
 
 @contextmanager
 def penstock(registry: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`penstock run`, until the block ends; it must then drain in good order."""
+    """`penstock run`, until the block ends; it must then drain in good order. What it logs is told when it does not."""
     command = [sys.executable, "-m", "pipeline.cli", "run", str(registry), "--log-level", "warning", *options]
-    with subprocess.Popen(command, cwd=ROOT) as process:
+    log = registry.with_suffix(".log")
+    with log.open("wb") as errors, subprocess.Popen(command, cwd=ROOT, stderr=errors) as process:
         try:
             yield process
+            process.terminate()
+            if process.wait(60) != 0:
+                raise RuntimeError(f"penstock ended with exit code {process.returncode}")
         except BaseException:
             process.kill()
+            print(log.read_text(errors="replace")[-4_000:], file=sys.stderr)
             raise
-        process.terminate()
-        if process.wait(60) != 0:
-            raise RuntimeError(f"penstock ended with exit code {process.returncode}")
 
 
-def run_penstock(setting: Setting, name: str, *, keep: bool = False, processes: int = 1, **registry: str) -> Figures:
+def run_penstock(setting: Setting, name: str, *, keep: bool = False, **registry: str) -> Figures:
     """`penstock run` over the whole source, from its start."""
     with setting.destination(name, keep=keep) as destination:
         path = setting.folder / f"{name}.yaml"
         path.write_text(registry_text(setting, name, destination, **registry))
-        options = ["--processes", str(processes)] if processes > 1 else []
         with (
-            penstock(path, *options) as process,
+            penstock(path) as process,
             Progress(setting, f"{name}-orders") as done,
             Curve(setting.bootstrap, destination, setting.partitions) as curve,
         ):
-            figures = watch(setting, process, processes, done)
+            figures = watch(setting, process, 1, done)
         return _with_curve(figures, curve)
 
 
