@@ -17,7 +17,8 @@ from pipeline.ports import BatchSpan, LaneState
 from pipeline.workers import GuestThreads
 from sandbox import Session
 from schemas.event import Batch, Event
-from schemas.outcome import DROPPED, Emitted, Outcome, Report, Violation, ViolationKind
+from schemas.outcome import DROPPED, Carried, Emitted, Outcome, Report, Violation, ViolationKind
+from schemas.records import Records, offset_at
 from schemas.specs import OnViolation, QuarantineAction, TransformerSpec
 
 
@@ -168,6 +169,8 @@ class _Progress:
 
     def absorb(self, stage: Stage, report: Report) -> None:
         self._reports.append((stage.spec.name, report))
+        if isinstance(report.outcomes, Carried) and self._carry(stage, report.outcomes):
+            return
         before = (len(self._dead), len(self._tolerated), self._decided)
         outcomes = report.outcomes
         if len(outcomes) < len(self.events):
@@ -191,8 +194,19 @@ class _Progress:
                 Halt(LaneState.PAUSED, f"{stage.spec.name} is quarantined: {stage.breaker.reason}", stage.spec.name),
             )
 
+    def _carry(self, stage: Stage, carried: Carried) -> bool:
+        """The healthy path, without a look at single events. False when there is a rejection that is not for the dead letters."""
+        if carried.rejected and stage.spec.on_violation is not OnViolation.DEAD_LETTER:
+            return False
+        for index, violation in carried.rejected:
+            self._violated(stage, self._origin[index], violation)
+        self.events = carried.records
+        before = self._origin
+        self._origin = carried.kept if before == range(len(before)) else [before[index] for index in carried.kept]
+        return True
+
     def verdicts(self) -> Verdicts:
-        origins = set(self._origin)
+        alive = len(self._origin) if isinstance(self.events, Records) else len(set(self._origin))
         violations = sorted((index, violation) for index, violation in self._dead.items() if index < self._decided)
         return Verdicts(
             batch=self._batch,
@@ -201,7 +215,7 @@ class _Progress:
             origin=self._origin,
             violations=violations,
             tolerated=[entry for entry in self._tolerated if entry[0] < self._decided],
-            dropped=self._decided - len(origins) - len(violations),
+            dropped=self._decided - alive - len(violations),
             halt=self._halt,
             reports=self._reports,
         )
@@ -227,7 +241,7 @@ class _Progress:
             case OnViolation.DEAD_LETTER:
                 self._dead.setdefault(index, violation)
             case OnViolation.STOP:
-                offset = self._batch.events[index].offset
+                offset = offset_at(self._batch.events, index)
                 self._halt_at(
                     index,
                     Halt(

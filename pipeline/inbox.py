@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from schemas.event import Event
+from schemas.records import Records
 from schemas.specs import BatchPolicy
 
 _HEADER_BYTES = 48
@@ -15,7 +16,7 @@ _HEADER_BYTES = 48
 _BATCHES_AHEAD = 4
 """How many full batches wait for a lane before it is no longer asked for."""
 
-Chunk = tuple[list[Event], int]
+Chunk = tuple[Sequence[Event], int]
 """Events and their size in bytes."""
 
 
@@ -86,11 +87,7 @@ class Inbox:
             await self._linger()
         if self._closed or not self._chunks:
             return None
-        events, size_bytes = self._chunks.popleft()
-        while self._chunks and self._fits(events, size_bytes, self._chunks[0]):
-            more, more_bytes = self._chunks.popleft()
-            events.extend(more)
-            size_bytes += more_bytes
+        events, size_bytes = self._gather()
         self._events -= len(events)
         self._size_bytes -= size_bytes
         if not self._chunks and not self._finishing:
@@ -121,14 +118,51 @@ class Inbox:
         else:
             self._ripe.clear()
 
-    def _fits(self, events: list[Event], size_bytes: int, chunk: Chunk) -> bool:
-        return (
-            len(events) + len(chunk[0]) <= self._policy.events_max and size_bytes + chunk[1] <= self._policy.bytes_max
-        )
+    def _gather(self) -> Chunk:
+        """As many of the waiting events as make a batch; one chunk at least, or a part of it."""
+        parts: list[Sequence[Event]] = []
+        count = total = 0
+        while self._chunks and count < self._policy.events_max:
+            events, size_bytes = self._chunks[0]
+            fitting = self._fitting(events, size_bytes, count, total)
+            if fitting == len(events):
+                self._chunks.popleft()
+            elif fitting:
+                size_bytes = size_bytes * fitting // len(events)
+                self._chunks[0] = (events[fitting:], self._chunks[0][1] - size_bytes)
+                events = events[:fitting]
+            else:
+                break
+            parts.append(events)
+            count += len(events)
+            total += size_bytes
+        return _joined(parts), total
+
+    def _fitting(self, events: Sequence[Event], size_bytes: int, count: int, total: int) -> int:
+        """How many of these a batch of `count` events and `total` bytes has room for. Lists come cut to size: all or none."""
+        policy = self._policy
+        if count + len(events) <= policy.events_max and total + size_bytes <= policy.bytes_max:
+            return len(events)
+        if not isinstance(events, Records):
+            return 0 if count else len(events)
+        by_size = (policy.bytes_max - total) * len(events) // max(1, size_bytes)
+        return max(min(policy.events_max - count, by_size, len(events)), 0 if count else 1)
+
+
+def _joined(parts: Sequence[Sequence[Event]]) -> Sequence[Event]:
+    if len(parts) == 1:
+        return parts[0]
+    records = [part for part in parts if isinstance(part, Records)]
+    if len(records) == len(parts):
+        return records[0].joined(*records[1:])
+    return [event for part in parts for event in part]
 
 
 def _cut(events: Sequence[Event], policy: BatchPolicy) -> Iterator[Chunk]:
     """Chunks within the policy's bounds; an event larger than a batch may be is a chunk of its own."""
+    if isinstance(events, Records):
+        yield events, events.size_bytes  # cut when it is taken
+        return
     sizes = [len(e.value or b"") + len(e.key or b"") + _HEADER_BYTES * len(e.headers) for e in events]
     total = sum(sizes)
     if len(events) <= policy.events_max and total <= policy.bytes_max:  # nearly always: a fetch brings a batch

@@ -29,6 +29,7 @@ from schemas.errors import (
 )
 from schemas.event import Event
 from schemas.outcome import ViolationKind
+from schemas.records import offset_at
 from schemas.specs import QuarantineAction
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Lane:
         current = self.passage
         if current is None or self._failure is not None:
             return
-        if current is passage and events[0].offset >= current.next_offset:
+        if current is passage and offset_at(events, 0) >= current.next_offset:
             self._offer(current, events)
         else:
             with suppress(FencedError):  # revoked at this very moment: nothing is to be fetched here any more

@@ -31,6 +31,7 @@ from pipeline.ports import (
 )
 from schemas.errors import DeadLetterError, KeylessError, OffsetOutOfRangeError, OversizeError, TransportError
 from schemas.event import Batch, Event
+from schemas.records import offset_at
 from schemas.specs import OnViolation, RouteSpec
 
 
@@ -100,13 +101,13 @@ class Passage:
 
     def offer(self, events: Sequence[Event]) -> None:
         """Hand over consecutive events, the first at `next_offset` or after a gap that the log itself has."""
-        assert self.started and events[0].offset >= self.next_offset, "events out of step with the lane's position"
+        assert self.started and offset_at(events, 0) >= self.next_offset, "events out of step with the lane's position"
         if not self._offered:
             self._offered = True
             self.idle_s = self._around.clock.monotonic() - self._started_at
         size = self._inbox.put(events)
         self._hold(len(events), size)
-        self.next_offset = events[-1].offset + 1
+        self.next_offset = offset_at(events, -1) + 1
 
     def drain(self) -> None:
         """Take up no further batch; what is transformed is written and committed."""
@@ -303,7 +304,7 @@ class _Pending:
         self.size_bytes += size_bytes
         self.events += len(verdicts.batch.events)
         if verdicts.decided:
-            self.offset = verdicts.batch.events[verdicts.decided - 1].offset + 1
+            self.offset = offset_at(verdicts.batch.events, verdicts.decided - 1) + 1
 
     def wrote(self, verdicts: Verdicts, records: int) -> None:
         """Count outcomes; they become facts at the commit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,6 +15,7 @@ from schemas.dead_letter import HEADROOM_BYTES, PREFIX, dead_letter
 from schemas.errors import KeylessError, OversizeError
 from schemas.event import Event, Headers, TopicPartition
 from schemas.outcome import Violation, ViolationKind
+from schemas.records import Records
 from schemas.specs import RouteSpec
 
 
@@ -30,12 +31,42 @@ def plan(
     route: RouteSpec, source: TopicPartition, verdicts: Verdicts, where: Destinations, trace: Headers, now_ms: int
 ) -> list[Outgoing]:
     """The records of a batch by destination partition, each list in source order; dead letters among them."""
+    events = verdicts.batch.events
+    groups = _records(route, source, verdicts, where, trace) or _events(route, source, verdicts, where, trace)
+    letters: dict[TopicPartition, list[Event]] = {}
+    for index, violation in verdicts.violations:
+        letter = dead_letter(events[index], source, violation)
+        letters.setdefault(_place(letter, letter.key, source, where, route.dead_letter), []).append(letter)
+    for at, some in letters.items():
+        groups[at] = [*groups.get(at, ()), *some]
+    stamp = None if route.preserve_timestamps else now_ms
+    return [Outgoing(at.topic, at.partition, group, stamp) for at, group in groups.items() if group]
+
+
+Groups = dict[TopicPartition, Sequence[Event]]
+
+
+def _records(
+    route: RouteSpec, source: TopicPartition, verdicts: Verdicts, where: Destinations, trace: Headers
+) -> Groups | None:
+    """Records as they are, where nothing is to be decided for single ones: their keys are the source's, and so is the partition."""
+    if (
+        not isinstance(verdicts.emitted, Records)
+        or where.source != where.by_topic[route.to]
+        or _is_dressed(route, trace)
+    ):
+        return None
+    return {TopicPartition(route.to, source.partition): verdicts.emitted}
+
+
+def _events(
+    route: RouteSpec, source: TopicPartition, verdicts: Verdicts, where: Destinations, trace: Headers
+) -> Groups:
     events, default = verdicts.batch.events, route.to
-    own = TopicPartition(default, source.partition)
     staying: list[Event] = []
-    groups: dict[TopicPartition, list[Event]] = {own: staying}
+    groups: dict[TopicPartition, list[Event]] = {TopicPartition(default, source.partition): staying}
     same = where.source == where.by_topic[default]
-    dressed = bool(trace or route.drop_headers or route.add_headers)
+    dressed = _is_dressed(route, trace)
     for event, index in zip(verdicts.emitted, verdicts.origin, strict=True):
         origin_key = events[index].key
         sent = _dress(event, route, trace) if dressed else event
@@ -43,11 +74,11 @@ def plan(
             staying.append(sent)  # nearly always: looking the group up would cost more than all the rest
         else:
             groups.setdefault(_place(event, origin_key, source, where, default), []).append(sent)
-    for index, violation in verdicts.violations:
-        letter = dead_letter(events[index], source, violation)
-        groups.setdefault(_place(letter, letter.key, source, where, route.dead_letter), []).append(letter)
-    stamp = None if route.preserve_timestamps else now_ms
-    return [Outgoing(at.topic, at.partition, group, stamp) for at, group in groups.items() if group]
+    return {**groups}
+
+
+def _is_dressed(route: RouteSpec, trace: Headers) -> bool:
+    return bool(trace or route.drop_headers or route.add_headers)
 
 
 def _place(

@@ -177,10 +177,15 @@ def build(key: EngineKey, calls: Calls) -> Engine:
             pool=key.pool,
         )
         calls.configure(config, tuning)
+    reserve_little(config)
+    return Engine(config)
+
+
+def reserve_little(config: Config) -> None:
+    """Where the address space is limited, memories check every access instead of reserving 4 GiB each."""
     if not _address_space_is_unlimited():
         config.memory_reservation = 0
         config.memory_guard_size = 0
-    return Engine(config)
 
 
 def _new_config(*, detailed: bool) -> Config:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sandbox.records import Codec, codecs
 from sandbox.text import cut, printable
 from sandbox.traps import Trouble
-from schemas.abi import Drop, Emit, Reject, Replace, Result, ResultRecord
+from schemas.abi import Drop, Emit, Reject, Replace, Result, ResultRecord, decode_rejection
 from schemas.event import Event, Headers
-from schemas.outcome import DROPPED, Emitted, Outcome, Violation, ViolationKind
+from schemas.outcome import DROPPED, Carried, Emitted, Outcome, Violation, ViolationKind
+from schemas.records import Block, Records
 
 CODE_CHARACTERS_MAX = 128
 MESSAGE_CHARACTERS_MAX = 4096
+SECTION_BYTES_MAX = 900 << 10
+"""Emitted records are built in runs of this size: one record batch of a topic with Kafka's default `max.message.bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,27 @@ def judge(events: Sequence[Event], results: Sequence[Result], rules: Rules) -> A
             flawed = flawed or type(rare) is Trouble
             append(rare)
     return Answers(judged, flawed)
+
+
+def carry(codec: Codec, events: Records, answer: bytes, rules: Rules) -> Carried | None:
+    """The same verdict over what the codec has loaded, when every answer is "unchanged", a new value, a drop or a rejection.
+
+    None for any other frame, right or wrong: `judge` must see it. Raises FrameError for a rejection that is not text.
+    """
+    rejected = codec.absorb(answer, rules.output_bytes_max)
+    if rejected is None:
+        return None
+    refused = [(index, _rejection(*decode_rejection(item), rules)) for index, item in rejected]
+    everything = codec.kept_count == len(events)
+    kept = range(len(events)) if everything else codec.kept()
+    offsets = codec.offsets()
+    if everything and offsets[-1] - offsets[0] == len(offsets) - 1:
+        offsets = range(offsets[0], offsets[-1] + 1)
+    blocks, at = [], 0
+    for section, count, timestamp, extremes in codec.build(SECTION_BYTES_MAX):
+        blocks.append(Block(section, count, 0, offsets[at : at + count], timestamp, extremes=extremes))
+        at += count
+    return Carried(events, codecs().records(blocks), kept, refused)
 
 
 def _judge_rare(event: Event, result: Result, rules: Rules) -> Outcome | Trouble:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 from sandbox.guest import Guest, GuestPlan, SlowStart
 from sandbox.isolation import SLOW, Findings, Isolation
 from sandbox.pace import Pace
-from sandbox.results import Answers, Rules, judge
+from sandbox.records import Codec, CodecError, codecs
+from sandbox.results import Answers, Rules, carry, judge
 from sandbox.traps import Trouble
 from schemas.abi import BatchEncoder, FrameError, decode_results
 from schemas.errors import ModuleFault
 from schemas.event import Batch, Event, TopicPartition
 from schemas.limits import format_bytes
-from schemas.outcome import LogLine, Outcome, Report, Violation, ViolationKind
+from schemas.outcome import Carried, LogLine, Outcome, Report, Violation, ViolationKind
+from schemas.records import Records
 from schemas.specs import InstancePolicy
 
 BATCH_MEMORY_PART = 8
@@ -84,6 +86,8 @@ class Session:
         self._encoder = BatchEncoder(TopicPartition("", 0))
         self._tally = Tally(0)
         self._part: Sequence[Event] = ()
+        self._codec: Codec | None = None
+        """For batches of `Records`, while they run."""
         self._stopping = False
 
     @property
@@ -99,15 +103,11 @@ class Session:
         began = self._clock_ns()
         self._tally = tally = Tally(self._limits.log_bytes_per_batch)
         self._set_source(batch.source)
-        outcomes: list[Outcome] = []
-        exhausted = False
         try:
-            while len(outcomes) < len(batch.events) and not exhausted:
-                decided = self._advance(batch.events, len(outcomes))
-                outcomes.extend(decided)
-                exhausted = len(decided) < len(self._part) or self.is_spent()
+            with codecs().lease() if isinstance(batch.events, Records) else nullcontext() as self._codec:
+                outcomes = self._decide(batch.events)
         finally:
-            self._part = ()
+            self._part, self._codec = (), None
             self._count()
         return Report(
             outcomes=outcomes,
@@ -136,6 +136,7 @@ class Session:
         """Run these events of the current part together, on a fresh guest (see `isolation.Runner`)."""
         self._guest.close()
         answers = self._cross([self._part[index] for index in indexes])
+        assert not isinstance(answers, Carried), "single events are not records"
         return answers if isinstance(answers, Trouble) else answers.outcomes
 
     def condemn(self, trouble: Trouble, attempt: int) -> Violation:
@@ -158,6 +159,16 @@ class Session:
         """The isolation budget is used up, or `stop` was called."""
         return self._stopping or self._tally.wasted_ns > self._budget_ns
 
+    def _decide(self, events: Sequence[Event]) -> Sequence[Outcome]:
+        """One part after the other; nearly always there is one part, and its outcomes are those of the batch."""
+        outcomes: Sequence[Outcome] = ()
+        exhausted = False
+        while len(outcomes) < len(events) and not exhausted:
+            decided = self._advance(events, len(outcomes))
+            outcomes = [*outcomes, *decided] if outcomes else decided
+            exhausted = len(decided) < len(self._part) or self.is_spent()
+        return outcomes
+
     def _advance(self, events: Sequence[Event], at: int) -> Sequence[Outcome]:
         """Outcomes of the next part of the batch: at least one, and of all of it unless the budget is used up."""
         size = min(self.events_max, len(events) - at)
@@ -172,6 +183,8 @@ class Session:
         if isinstance(answers, Trouble):
             return self._isolate(answers, attempts, fresh=fresh)
         self._pace.healthy(len(self._part), self._clock_ns() - began, self._deadline_ns)
+        if isinstance(answers, Carried):
+            return answers
         if answers.flawed:
             return self._settle(answers.outcomes, attempts, fresh=fresh)
         return answers.outcomes  # type: ignore[return-value]  # none of them is Trouble
@@ -179,12 +192,21 @@ class Session:
     def _fit(self) -> bytes:
         """Encode the part, made smaller until its frame is."""
         limit = self._plan.frame_bytes_max
-        body = self._encoder.body(self._part)
+        body = self._body(self._part)
         while len(body) > limit and len(self._part) > 1:
             size = len(self._part) * limit // len(body)
             self._part = self._part[: max(1, min(size, len(self._part) - 1))]
-            body = self._encoder.body(self._part)
+            body = self._body(self._part)
         return body
+
+    def _body(self, events: Sequence[Event]) -> bytes:
+        """The frame's second element; the codec then holds what it made it of."""
+        if self._codec is None or not isinstance(events, Records):
+            return self._encoder.body(events)
+        self._codec.clear()
+        for block in events.blocks:
+            self._codec.load(block)
+        return self._codec.frame()
 
     def _isolate(self, trouble: Trouble, attempts: int, *, fresh: bool) -> Sequence[Outcome]:
         if fresh and len(self._part) == 1:
@@ -206,7 +228,7 @@ class Session:
             self._pace.shrink(min(findings.events_max, max(1, by_time)))
         return findings.outcomes
 
-    def _cross(self, events: Sequence[Event], body: bytes | None = None) -> Answers | Trouble:
+    def _cross(self, events: Sequence[Event], body: bytes | None = None) -> Answers | Carried | Trouble:
         """One crossing, with its costs added up. The guest stays only if it is a reused one and did well."""
         if body is None:
             body = self._encoder.body(events)
@@ -227,12 +249,17 @@ class Session:
                 self._guest.close()
         return answers
 
-    def _ask(self, events: Sequence[Event], body: bytes) -> Answers | Trouble:
+    def _ask(self, events: Sequence[Event], body: bytes) -> Answers | Carried | Trouble:
         """Send the frame and look into the answer."""
         answer = self._send(body, len(events))
         if isinstance(answer, Trouble):
             return answer
         try:
+            if self._codec is not None and isinstance(events, Records):
+                with suppress(CodecError):  # a guest's bytes may not end more than the short way
+                    carried = carry(self._codec, events, answer, self._plan.rules)
+                    if carried is not None:
+                        return carried
             return judge(events, decode_results(answer, len(events)), self._plan.rules)
         except FrameError as error:
             message = f"the result frame is not what the ABI says: {error}"

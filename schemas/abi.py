@@ -79,6 +79,7 @@ Result = Drop | Replace | Emit | Reject | None
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Result]).decode
+_decode_reject = msgspec.msgpack.Decoder(Reject).decode
 
 
 class BatchEncoder:
@@ -112,6 +113,15 @@ def decode_results(frame: bytes, count: int) -> list[Result]:
         return _decode(frame)
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, MemoryError) as error:
         raise FrameError(str(error)) from None
+
+
+def decode_rejection(item: bytes) -> tuple[str, str]:
+    """Code and message of one `[3, code, message]`. Raises FrameError."""
+    try:
+        rejection = _decode_reject(item)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise FrameError(str(error)) from None
+    return rejection.code, rejection.message
 
 
 def _array_length(frame: bytes) -> int:

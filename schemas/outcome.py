@@ -5,8 +5,9 @@ Dead letters, metrics, traces and docs all use `ViolationKind`; nothing else may
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from typing import overload
 
 import msgspec
 
@@ -71,6 +72,57 @@ Outcome = Emitted | Dropped | Violation
 DROPPED = Dropped()
 
 
+class Carried(Sequence[Outcome]):
+    """The outcomes of a healthy batch by columns: nothing is made per event until somebody looks at single outcomes.
+
+    Every source event was kept (as one record), dropped, or rejected.
+    """
+
+    __slots__ = ("_outcomes", "dropped", "kept", "records", "rejected", "source")
+
+    def __init__(
+        self,
+        source: Sequence[Event],
+        records: Sequence[Event],
+        kept: Sequence[int],
+        rejected: Sequence[tuple[int, Violation]],
+    ) -> None:
+        self.source = source
+        self.records = records
+        """What became of the kept events, in order; each has its source event's offset."""
+        self.kept = kept
+        """`records[i]` came of `source[kept[i]]`."""
+        self.rejected = rejected
+        """By index into the source, in order."""
+        self.dropped = len(source) - len(kept) - len(rejected)
+        self._outcomes: list[Outcome] | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Outcome]: ...
+    def __getitem__(self, index: int | slice) -> Outcome | Sequence[Outcome]:
+        return self._all()[index]
+
+    def _all(self) -> list[Outcome]:
+        if self._outcomes is None:
+            made: list[Outcome] = [DROPPED] * len(self.source)
+            source = list(self.source)
+            for index, event in zip(self.kept, self.records, strict=True):
+                before = source[index]
+                made[index] = Emitted((before if event == before else event,))
+            for index, violation in self.rejected:
+                made[index] = violation
+            self._outcomes = made
+        return self._outcomes
+
+
 class LogLine(msgspec.Struct, frozen=True):
     """One line a guest wrote through the log capability."""
 
@@ -95,3 +147,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     logs: Sequence[LogLine] = ()
     logs_suppressed: int = 0
     host_calls: int = 0
+
+    def violations(self) -> Sequence[tuple[int, Violation]]:
+        """By index into the batch, in order."""
+        if isinstance(self.outcomes, Carried):
+            return self.outcomes.rejected
+        return [(index, outcome) for index, outcome in enumerate(self.outcomes) if type(outcome) is Violation]
+
+    @property
+    def dropped(self) -> int:
+        """How many events the transformer dropped."""
+        if isinstance(self.outcomes, Carried):
+            return self.outcomes.dropped
+        return sum(type(outcome) is Dropped for outcome in self.outcomes)

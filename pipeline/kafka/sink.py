@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 
+from pipeline.kafka.blocks import HEADER
 from pipeline.kafka.errors import translate
+from pipeline.kafka.sections import SectionBatch
 from pipeline.kafka.source import KafkaSource, within
 from pipeline.kafka.stamps import Window
 from pipeline.ports import Outgoing
 from schemas.errors import KeylessError, OversizeError, TransportError
 from schemas.event import TopicPartition
+from schemas.records import Block, Records
 
 RECORD_BYTES_MAX = 1_048_588
 """The broker's default, for topics whose own limit is not known."""
@@ -54,6 +57,7 @@ class KafkaSink:
         self._sizes = sizes
         self._compacted = compacted
         self._windows = windows or {}
+        self._batch_bytes_max = min([options["max_batch_size"], *sizes.values()])
         self._timeout_s = options["request_timeout_ms"] / 1e3
         self._producer: AIOKafkaProducer | None = None
         self._sent: list[tuple[str, asyncio.Future[Any]]] = []
@@ -62,11 +66,7 @@ class KafkaSink:
 
     async def open(self) -> None:
         """See the port: InitProducerId fences whoever held the id, and waits until their transaction has ended."""
-        options = {
-            "linger_ms": 0,
-            **self._options,
-            "max_batch_size": min([self._options["max_batch_size"], *self._sizes.values()]),
-        }
+        options = {"linger_ms": 0, **self._options, "max_batch_size": self._batch_bytes_max}
         if self._transactional_id is None:
             options.pop("transaction_timeout_ms", None)
         else:
@@ -153,6 +153,12 @@ class KafkaSink:
         """Record batches, each within the client's batch size; a larger record gets one of its own."""
         producer = self._live()
         size_max = self._sizes.get(out.topic, RECORD_BYTES_MAX) - _BATCH_OVERHEAD_BYTES
+        ready = self._ready(out, size_max)
+        if ready is not None:
+            transactional = self._transactional_id is not None
+            return [
+                SectionBatch(block, self._options["compression_type"], transactional=transactional) for block in ready
+            ]
         batches = [producer.create_batch()]
         append = batches[0].append
         fixed, compacted = out.timestamp, out.topic in self._compacted
@@ -172,6 +178,24 @@ class KafkaSink:
             if placed.size > size_max:
                 raise OversizeError(out.topic, event.offset, placed.size, size_max)
         return batches
+
+    def _ready(self, out: Outgoing, size_max: int) -> Sequence[Block] | None:
+        """Blocks that can go as they are: every record fits, has the key its topic wants, and a timestamp that it takes."""
+        if not isinstance(out.events, Records) or out.timestamp is not None:
+            return None
+        earliest, latest = self._windows.get(out.topic, Window()).bounds(int(time.time() * 1e3))
+        keyless = out.topic not in self._compacted
+        fit = all(
+            (facts := block.extremes) is not None
+            and block.is_whole
+            and len(block.section) + HEADER.size <= self._batch_bytes_max
+            and facts.record_bytes_max <= size_max
+            and earliest <= facts.timestamp_min
+            and facts.timestamp_max <= latest
+            and (keyless or not facts.keyless)
+            for block in out.events.blocks
+        )
+        return out.events.blocks if fit else None
 
     def _live(self) -> AIOKafkaProducer:
         assert self._producer is not None, "the sink is not open"

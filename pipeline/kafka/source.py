@@ -10,12 +10,13 @@ import zlib
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CorruptRecordException, IllegalStateError, NoOffsetForPartitionError
 from cramjam import DecompressionError
 
+from pipeline.kafka.blocks import Consumer, joined, offset_after
 from pipeline.kafka.errors import translate
 from pipeline.ports import AssignmentListener, Position
 from schemas.errors import FencedError, TransportError, UnreadableRecordError
@@ -59,11 +60,13 @@ class KafkaSource:
         self._next: dict[KafkaPartition, int] = {}
         """Offset after the last record that was handed out."""
         self._unreadable: UnreadableRecordError | None = None
+        self._events_per_item = 1.0
+        """In the last fetch: a block counts as one record for the client."""
 
     async def start(self, listener: AssignmentListener) -> None:
         """Join the group. Raises TransportError when no broker answers."""
         kafka, route = self._kafka, self._route
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = Consumer(
             **{
                 "fetch_max_bytes": _FETCH_BYTES,
                 "max_partition_fetch_bytes": _FETCH_BYTES // 4,
@@ -88,7 +91,8 @@ class KafkaSource:
             unreadable, self._unreadable = self._unreadable, None
             raise unreadable
         try:
-            fetched = await self._live().getmany(*wanted, timeout_ms=int(timeout_s * 1e3), max_records=events_max)
+            items_max = max(1, round(events_max / self._events_per_item))
+            fetched = await self._live().getmany(*wanted, timeout_ms=int(timeout_s * 1e3), max_records=items_max)
         except NoOffsetForPartitionError:
             # Dealt out anew while this fetch waited, and nothing is committed yet: its lane will seek. No record was taken.
             return {}
@@ -97,8 +101,11 @@ class KafkaSource:
         except Exception as error:
             raise translate(error) from error
         for partition, records in fetched.items():
-            self._next[partition] = records[-1].offset + 1
-        return {TopicPartition(*p): [_event(record) for record in records] for p, records in fetched.items()}
+            self._next[partition] = offset_after(records[-1])
+        events = {TopicPartition(*p): joined(records) for p, records in fetched.items()}
+        if events:
+            self._events_per_item = sum(map(len, events.values())) / sum(map(len, fetched.values()))
+        return events
 
     async def _fetch_singly(self, wanted: Collection[KafkaPartition]) -> dict[KafkaPartition, list[Any]]:
         """One record of each partition, after a fetch met one that cannot be taken apart: the client does not say which it
@@ -218,8 +225,3 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
         self._source.epoch += 1
         await self._listener.assigned([TopicPartition(*p) for p in assigned])
-
-
-def _event(record: ConsumerRecord[Any, Any]) -> Event:
-    stamp = -1 if record.timestamp is None else record.timestamp  # Kafka's oldest record format has none
-    return Event(record.offset, stamp, record.key, record.value, record.headers)

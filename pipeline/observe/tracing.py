@@ -20,7 +20,8 @@ from pipeline.observe.propagation import trace_context
 from pipeline.ports import BatchSpan, LaneId
 from schemas.dead_letter import VERSION
 from schemas.event import Batch, Headers
-from schemas.outcome import Dropped, Report, Violation
+from schemas.outcome import Report, Violation
+from schemas.records import offset_at
 
 LINKS_MAX = 128
 """Links of one span, each to a context of its own; collectors and the SDK cut at about this number."""
@@ -64,8 +65,8 @@ class TracingObserver(NullObserver):
             "messaging.consumer.group.name": lane.group,
             "messaging.batch.message_count": len(batch.events),
             "penstock.route": lane.route,
-            "penstock.batch.first_offset": batch.events[0].offset if batch.events else -1,
-            "penstock.batch.last_offset": batch.events[-1].offset if batch.events else -1,
+            "penstock.batch.first_offset": offset_at(batch.events, 0) if batch.events else -1,
+            "penstock.batch.last_offset": offset_at(batch.events, -1) if batch.events else -1,
             **self._server,
         }
         span = self._tracer.start_span(
@@ -104,7 +105,7 @@ class _TracedBatch:
     def transformed(self, transformer: str, batch: Batch, report: Report) -> None:
         if not self._span.is_recording():
             return
-        violations = [(i, outcome) for i, outcome in enumerate(report.outcomes) if type(outcome) is Violation]
+        violations = report.violations()
         now = self._time_ns()
         child = self._tracer.start_span(
             f"transform {transformer}",
@@ -114,7 +115,7 @@ class _TracedBatch:
             start_time=now - report.elapsed_ns,
         )
         for index, violation in violations:
-            self._tell(batch.events[index].offset, violation, now)
+            self._tell(offset_at(batch.events, index), violation, now)
         if violations:
             _fail(child, violations[0][1].kind.value, f"{len(violations)} of {len(batch.events)} events could not pass")
         child.end(now)
@@ -132,11 +133,10 @@ class _TracedBatch:
         span.end(self._time_ns())
 
     def _of_transformer(self, name: str, batch: Batch, report: Report, violations: int) -> dict[str, str | int]:
-        dropped = sum(type(outcome) is Dropped for outcome in report.outcomes)
         attributes: dict[str, str | int] = {
             "penstock.transformer.name": name,
             "penstock.events": len(batch.events),
-            "penstock.dropped": dropped,
+            "penstock.dropped": report.dropped,
             "penstock.violations": violations,
             "penstock.crossings": report.crossings,
             "penstock.memory_bytes_peak": report.memory_bytes_peak,

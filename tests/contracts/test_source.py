@@ -57,7 +57,8 @@ async def test_fetches_what_was_asked_for_and_keeps_the_rest(cluster: Cluster) -
 async def test_a_seek_discards_what_was_prefetched(honest_cluster: Cluster) -> None:
     cluster = honest_cluster
     topic = await cluster.topic("orders")
-    await cluster.produce(topic, numbered(20), partition=0)
+    await cluster.produce(topic, numbered(10), partition=0)
+    await cluster.produce(topic, numbered(20)[10:], partition=0)
     zero = TopicPartition(topic, 0)
     async with member(cluster, route([topic])) as we:
         got = await collect(we.source, [zero], 2, events_max=2)

@@ -75,7 +75,7 @@ impl Codec {
     }
 
     /// Take up records `[skip, skip + take)` of a section. A record's offset is `base_offset` and its delta; with `offsets` it is
-    /// the number there, one little-endian i64 for each record of the section. Its timestamp is `base_timestamp` and its
+    /// the number there, one little-endian i64 for each record taken. Its timestamp is `base_timestamp` and its
     /// delta, or without the delta when `flat`. The rows there are now, or `MALFORMED`.
     #[allow(clippy::too_many_arguments)]
     pub fn load(
@@ -96,11 +96,11 @@ impl Codec {
             }
         }
         self.rows.reserve(take as usize);
-        for index in skip as usize..skip as usize + take as usize {
+        for index in 0..take as usize {
             let Some(record) = reader.record() else { return MALFORMED };
             let offset = match offsets {
                 None => base_offset + i64::from(record.offset_delta),
-                Some(at) => match bytes.get(at + 8 * index..at + 8 * index + 8) {
+                Some(at) => match self.bytes.get(at + 8 * index..at + 8 * index + 8) {
                     Some(number) => i64::from_le_bytes(number.try_into().unwrap_or_default()),
                     None => return MALFORMED,
                 },
@@ -202,8 +202,8 @@ impl Codec {
     }
 
     /// Write the kept rows from row `from` on as records, with offset deltas 0, 1, 2 …, until they have more than `bytes_max`
-    /// bytes. The number of records. Facts: the row to go on at, the first and the greatest timestamp, the size of the largest
-    /// record, how many keys are null, and how many timestamps are negative.
+    /// bytes. The number of records. Facts: the row to go on at, the first, the least and the greatest timestamp, the size of
+    /// the largest record, and how many keys are null.
     pub fn build(&mut self, from: usize, bytes_max: usize) -> i64 {
         let (bytes, out) = (&self.bytes, &mut self.out);
         out.clear();
@@ -215,7 +215,7 @@ impl Codec {
             }
             if count == 0 {
                 base = row.timestamp;
-                facts.greatest = base;
+                (facts.least, facts.greatest) = (base, base);
             }
             let delta = row.timestamp.wrapping_sub(base);
             let (key, value) = (get(bytes, &row.key), get(bytes, &row.value));
@@ -239,19 +239,19 @@ impl Codec {
             put_block(out, key);
             put_block(out, value);
             out.extend_from_slice(headers);
+            facts.least = facts.least.min(row.timestamp);
             facts.greatest = facts.greatest.max(row.timestamp);
             facts.largest = facts.largest.max(size);
             facts.keyless += i64::from(key.is_none());
-            facts.timeless += i64::from(row.timestamp < 0);
             count += 1;
         }
         self.facts[..6].copy_from_slice(&[
             facts.next as i64,
             base,
+            facts.least,
             facts.greatest,
             facts.largest as i64,
             facts.keyless,
-            facts.timeless,
         ]);
         count
     }
@@ -276,10 +276,10 @@ impl Codec {
 #[derive(Default)]
 struct Built {
     next: usize,
+    least: i64,
     greatest: i64,
     largest: usize,
     keyless: i64,
-    timeless: i64,
 }
 
 fn get<'a>(bytes: &'a [u8], range: &Range<u32>) -> Option<&'a [u8]> {
