@@ -9,36 +9,59 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.cli.acls import acls
-from pipeline.cli.check import check, registry_app
-from pipeline.cli.demo import demo
-from pipeline.cli.resume import resume
-from pipeline.cli.run import run
-from pipeline.cli.try_ import try_
-from schemas.dead_letter import VERSION
+from pipeline.cli.lazy import Lazy, lazy_group
 from schemas.errors import ConfigError, PenstockError
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 
+COMMANDS = {
+    "demo": Lazy(
+        "pipeline.cli.demo",
+        "demo",
+        "Run a shop's change events through the real pipeline and account for every one of them.",
+    ),
+    "check": Lazy(
+        "pipeline.cli.check", "check", "Check a registry exactly as `run` loads it, and print every fault at once."
+    ),
+    "run": Lazy("pipeline.cli.run", "run", "Run the registry's routes until SIGTERM or Ctrl-C."),
+    "try": Lazy(
+        "pipeline.cli.try_",
+        "try_",
+        "Run events through one transformer, offline: outcome, what changed, time and memory. No Kafka is asked.",
+    ),
+    "resume": Lazy(
+        "pipeline.cli.resume",
+        "resume",
+        "Show lanes that are stopped or paused, or whose transformer is quarantined, and release them.",
+    ),
+    "offsets": Lazy(
+        "pipeline.cli.offsets",
+        "offsets",
+        "Show a route's committed offsets, or set them; a running service must be stopped for that.",
+    ),
+    "acls": Lazy(
+        "pipeline.cli.acls",
+        "acls",
+        "Print the access rules (ACLs) that this registry needs, and no more, as kafka-acls.sh commands.",
+    ),
+    "registry": Lazy("pipeline.cli.check", "registry_app", "About the registry file."),
+}
+
 app = typer.Typer(
     name="penstock",
+    cls=lazy_group(COMMANDS),
     help="Change events through sandboxed WebAssembly transformers, exactly once.\n\nStart with: penstock demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.command()(demo)
-app.command()(check)
-app.command()(run)
-app.command("try")(try_)
-app.command()(resume)
-app.command()(acls)
-app.add_typer(registry_app, name="registry")
 
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from schemas.dead_letter import VERSION
+
         typer.echo(f"penstock {VERSION}")
         raise typer.Exit
 
