@@ -54,6 +54,7 @@ def _rust_flags(rust: Rust, workspace: Path) -> tuple[str, ...]:
     remapped += [(rust.library_source, "rust"), (workspace, "guests")]
     return (
         f"-Clinker={rust.linker}",
+        "-Ctarget-feature=+simd128",  # the scanner's blocks; an engine with `simd: false` refuses the modules
         f"-Clink-arg=-zstack-size={RUST_STACK_BYTES}",
         f"-Clink-arg=--max-memory={MEMORY_BYTES_MAX}",
         *(f"--remap-path-prefix={path}={name}" for path, name in remapped),

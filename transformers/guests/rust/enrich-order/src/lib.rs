@@ -9,7 +9,7 @@ mod decimal;
 use std::borrow::Cow;
 
 use penstock_guest::debezium::{self, Envelope, Value};
-use penstock_guest::json::{self, Edits, Kind, New, Raw};
+use penstock_guest::json::{self, Edits, Kind, New, Raw, is};
 use penstock_guest::{Event, Outcome, Record};
 
 pub use config::{Config, Flag};
@@ -78,17 +78,17 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn of(after: Raw<'a>) -> Result<Self, json::Error> {
         let mut row = Row::default();
-        json::members(after.text(), &mut |name, value| {
+        json::members(after.text(), |name, value| {
             let column = match name {
-                "first_name" => &mut row.first_name,
-                "last_name" => &mut row.last_name,
-                "amount" => &mut row.amount,
-                "quantity" => &mut row.quantity,
-                "status" => &mut row.status,
-                "full_name" => &mut row.full_name,
-                "amount_cents" => &mut row.amount_cents,
-                "total" => &mut row.total,
-                "currency" => &mut row.currency,
+                _ if is(name, "first_name") => &mut row.first_name,
+                _ if is(name, "last_name") => &mut row.last_name,
+                _ if is(name, "amount") => &mut row.amount,
+                _ if is(name, "quantity") => &mut row.quantity,
+                _ if is(name, "status") => &mut row.status,
+                _ if is(name, "full_name") => &mut row.full_name,
+                _ if is(name, "amount_cents") => &mut row.amount_cents,
+                _ if is(name, "total") => &mut row.total,
+                _ if is(name, "currency") => &mut row.currency,
                 _ => return,
             };
             *column = Some(value);
@@ -101,16 +101,21 @@ impl<'a> Row<'a> {
         Ok(status.string()?.is_some_and(|status| config.drop_statuses.iter().any(|dropped| *dropped == status)))
     }
 
-    /// First and last name joined as JSON text, nulls and empty ones skipped; `null` when there is neither.
-    fn full_name(&self) -> Result<Cow<'a, str>, Rejection> {
-        let first = name_text("first_name", self.first_name)?;
-        let last = name_text("last_name", self.last_name)?;
-        Ok(match (first, last) {
-            ("", "") => Cow::Borrowed("null"),
-            ("", only) | (only, "") => Cow::Owned(["\"", only, "\""].concat()),
-            (first, last) => Cow::Owned(["\"", first, " ", last, "\""].concat()),
-        })
+    /// First and last name as they stand between their quotes; empty for nulls and missing ones.
+    fn names(&self) -> Result<(&'a str, &'a str), Rejection> {
+        Ok((name_text("first_name", self.first_name)?, name_text("last_name", self.last_name)?))
     }
+}
+
+/// The names joined as JSON text, empty ones skipped; `null` when there is neither.
+fn write_full_name(out: &mut Vec<u8>, (first, last): (&str, &str)) {
+    if first.is_empty() && last.is_empty() {
+        return out.extend_from_slice(b"null");
+    }
+    let space = if first.is_empty() || last.is_empty() { "" } else { " " };
+    out.push(b'"');
+    [first, space, last].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    out.push(b'"');
 }
 
 /// What stands between the quotes, escapes and all; nothing for null and for a missing column.
@@ -118,7 +123,7 @@ fn name_text<'a>(column: &str, value: Option<Raw<'a>>) -> Result<&'a str, Reject
     let Some(value) = value else { return Ok("") };
     match value.kind() {
         Kind::Null => Ok(""),
-        Kind::String => Ok(&value.text()[1..value.text().len() - 1]),
+        Kind::String => Ok(value.inside().unwrap_or_default()),
         _ => rejection("bad-name", format!("after.{column} is {}: a string or null was expected", shown(value))),
     }
 }
@@ -153,8 +158,14 @@ impl Number {
         }
     }
 
-    fn json(self) -> String {
-        if self.is_text { format!("\"{}\"", self.decimal) } else { self.decimal.to_string() }
+    fn write(self, out: &mut Vec<u8>) {
+        if self.is_text {
+            out.push(b'"');
+            self.decimal.write(out);
+            out.push(b'"');
+        } else {
+            self.decimal.write(out);
+        }
     }
 }
 
@@ -186,16 +197,17 @@ fn enrich_row<'a>(
     };
     let total = total(amount, row.quantity)?;
 
+    let names = row.names()?;
     let mut edits = Edits::new(text);
-    edits.set(after, row.full_name, "full_name", New::Raw(&row.full_name()?));
+    edits.set_with(after, row.full_name, "full_name", |out| write_full_name(out, names));
     edits.set(after, row.amount_cents, "amount_cents", New::Integer(cents));
     if let Some(total) = total {
-        edits.set(after, row.total, "total", New::Raw(&total.json()));
+        edits.set_with(after, row.total, "total", |out| total.write(out));
     }
     if let Some(currency) = &config.currency {
         edits.set(after, row.currency, "currency", New::Text(currency));
     }
-    Ok(emitted(event, edits.finish(), total.unwrap_or(amount).decimal, config))
+    Ok(emitted(event, edits, total.unwrap_or(amount).decimal, config))
 }
 
 /// Amount × quantity, written the way the amount is; `None` when there is no quantity.
@@ -208,10 +220,10 @@ fn total(amount: Number, quantity: Option<Raw>) -> Result<Option<Number>, Reject
     }
 }
 
-fn emitted<'a>(event: &Event<'a>, value: Vec<u8>, total: Decimal, config: &'a Config) -> Outcome<'a> {
-    let Some(flag) = config.flag.as_ref().filter(|flag| total > flag.above) else { return Outcome::emit(value) };
-    let enriched =
-        Record { topic: None, key: event.key.map(Cow::Borrowed), value: Some(Cow::Owned(value)), headers: None };
+fn emitted<'a>(event: &Event<'a>, edits: Edits<'a>, total: Decimal, config: &'a Config) -> Outcome<'a> {
+    let Some(flag) = config.flag.as_ref().filter(|flag| total > flag.above) else { return Outcome::Edit(edits) };
+    let value = Some(Cow::Owned(edits.finish()));
+    let enriched = Record { topic: None, key: event.key.map(Cow::Borrowed), value, headers: None };
     let flagged = Record { topic: Some(Cow::Borrowed(&flag.topic)), ..enriched.clone() };
     Outcome::EmitMany(vec![enriched, flagged])
 }

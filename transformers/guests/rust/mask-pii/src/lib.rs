@@ -21,8 +21,8 @@ penstock_guest::transformer!(transform, Config);
 pub fn transform<'a>(event: &Event<'a>, config: &'a Config) -> Outcome<'a> {
     let Some(value) = event.value else { return Outcome::Unchanged };
     match masked(value, config) {
-        Ok(Some(value)) => Outcome::emit(value),
-        Ok(None) => Outcome::Unchanged,
+        Ok(edits) if edits.is_empty() => Outcome::Unchanged,
+        Ok(edits) => Outcome::Edit(edits),
         Err(Fault::Json(error)) => Outcome::reject("bad-json", format!("the value is no JSON object: {error}")),
         Err(Fault::TooDeep) => {
             Outcome::reject("too-deep", format!("a masked path crosses more than {ARRAYS_MAX} nested arrays"))
@@ -45,11 +45,11 @@ impl From<json::Error> for Fault {
 /// Arrays in arrays a path may cross. Each level is one more level of recursion, and the event chooses how many there are.
 const ARRAYS_MAX: u32 = 32;
 
-fn masked(value: &[u8], config: &Config) -> Result<Option<Vec<u8>>, Fault> {
+fn masked<'a>(value: &'a [u8], config: &Config) -> Result<Edits<'a>, Fault> {
     let text = json::text(value)?;
     let mut walk = Walk { edits: Edits::new(text), masker: &config.masker };
     match debezium::parse(text)? {
-        Value::Null => return Ok(None),
+        Value::Null => (),
         Value::Change(Envelope { before, after, .. }) => {
             for (row, nodes) in [(before, &config.before), (after, &config.after)] {
                 if let Some(row) = row {
@@ -59,7 +59,7 @@ fn masked(value: &[u8], config: &Config) -> Result<Option<Vec<u8>>, Fault> {
         }
         Value::Other(row) => walk.value(&config.flat, row, 0)?,
     }
-    Ok((!walk.edits.is_empty()).then(|| walk.edits.finish()))
+    Ok(walk.edits)
 }
 
 /// A descent along the configured paths.
@@ -81,7 +81,7 @@ impl<'a> Walk<'a, '_> {
     /// Every member that a path names, repeated names included: a parser downstream may take any of them.
     fn object(&mut self, nodes: &[Node], object: Raw<'a>, arrays: u32) -> Result<(), Fault> {
         let mut result = Ok(());
-        json::members(object.text(), &mut |name, value| {
+        json::members(object.text(), |name, value| {
             if let (Some(node), true) = (nodes.iter().find(|node| node.name == name), result.is_ok()) {
                 result = self.member(node, value, arrays);
             }

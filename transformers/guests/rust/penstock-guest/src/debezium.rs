@@ -1,6 +1,6 @@
 //! Debezium's envelope, with the embedded schema (`{"schema": …, "payload": …}`) or without.
 
-use crate::json::{self, Kind, Raw};
+use crate::json::{self, Kind, Raw, is};
 
 /// What happened to the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +21,16 @@ pub enum Operation {
 
 impl Operation {
     fn of(value: Raw) -> Option<Self> {
-        match value.text() {
-            "\"c\"" => Some(Operation::Create),
-            "\"u\"" => Some(Operation::Update),
-            "\"d\"" => Some(Operation::Delete),
-            "\"r\"" => Some(Operation::Read),
-            "\"t\"" => Some(Operation::Truncate),
-            "\"m\"" => Some(Operation::Message),
+        match value.text().as_bytes() {
+            [b'"', letter, b'"'] => match letter {
+                b'c' => Some(Operation::Create),
+                b'u' => Some(Operation::Update),
+                b'd' => Some(Operation::Delete),
+                b'r' => Some(Operation::Read),
+                b't' => Some(Operation::Truncate),
+                b'm' => Some(Operation::Message),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -73,13 +76,13 @@ impl<'a> Parts<'a> {
     fn of(object: &'a str) -> Result<Self, json::Error> {
         let mut parts = Parts::default();
         let mut repeats = false;
-        json::members(object, &mut |name, value| {
+        json::members(object, |name, value| {
             let part = match name {
-                "schema" => &mut parts.schema,
-                "payload" => &mut parts.payload,
-                "op" => &mut parts.operation,
-                "before" => &mut parts.before,
-                "after" => &mut parts.after,
+                _ if is(name, "op") => &mut parts.operation,
+                _ if is(name, "after") => &mut parts.after,
+                _ if is(name, "before") => &mut parts.before,
+                _ if is(name, "schema") => &mut parts.schema,
+                _ if is(name, "payload") => &mut parts.payload,
                 _ => return,
             };
             repeats |= part.replace(value).is_some();
@@ -101,7 +104,7 @@ impl<'a> Parts<'a> {
 /// Parses an event's value as far as its envelope. An error means that `text` is no JSON object (nor `null`), or that a
 /// member of the envelope repeats.
 pub fn parse(text: &str) -> Result<Value<'_>, json::Error> {
-    if text.trim_ascii() == "null" {
+    if !text.starts_with('{') && text.trim_ascii() == "null" {
         return Ok(Value::Null);
     }
     let outer = Parts::of(text)?;

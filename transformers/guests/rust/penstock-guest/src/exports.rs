@@ -132,7 +132,7 @@ fn run<'a, C>(
     for index in 0..count {
         INSTANCE.cursor.set(index);
         let event = reader.event(&meta)?;
-        outcome::write(result, &function(&event, config));
+        outcome::write(result, function(&event, config));
     }
     if reader.is_at_end() { Ok(()) } else { Err(BadFrame) }
 }

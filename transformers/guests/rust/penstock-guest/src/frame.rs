@@ -217,9 +217,22 @@ impl<'a> Reader<'a> {
         self.number(width).map(|number| number as u32)
     }
 
-    /// A big-endian number of `width` bytes.
+    /// A big-endian number of `width` bytes: one, two, four or eight.
+    #[inline(always)]
     fn number(&mut self, width: usize) -> Result<u64, BadFrame> {
-        Ok(self.take(width)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+        Ok(match width {
+            1 => u64::from(self.tag()?),
+            2 => u64::from(u16::from_be_bytes(self.array_of()?)),
+            4 => u64::from(u32::from_be_bytes(self.array_of()?)),
+            _ => u64::from_be_bytes(self.array_of()?),
+        })
+    }
+
+    #[inline(always)]
+    fn array_of<const WIDTH: usize>(&mut self) -> Result<[u8; WIDTH], BadFrame> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(BadFrame)?;
+        self.rest = rest;
+        Ok(*taken)
     }
 }
 

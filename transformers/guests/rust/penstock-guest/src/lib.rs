@@ -26,6 +26,7 @@
 //! panic, a refused configuration and a refused allocation are named to the host before the guest traps. The crate asks
 //! for no capability: its only import is `penstock.fail`, which is always granted.
 
+mod bytes;
 mod config;
 mod event;
 mod exports;

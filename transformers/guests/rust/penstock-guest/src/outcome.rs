@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::json::Edits;
+
 /// What becomes of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
@@ -11,6 +13,8 @@ pub enum Outcome<'a> {
     Drop,
     /// Emit it with a new value; `None` makes it a tombstone.
     Emit(Option<Cow<'a, [u8]>>),
+    /// Emit it with these changes to its value: `Emit` without a copy of the value in between.
+    Edit(Edits<'a>),
     /// Emit these records in its place, in this order.
     EmitMany(Vec<Record<'a>>),
     /// Send it to the dead-letter topic.
@@ -51,13 +55,18 @@ pub struct Record<'a> {
 }
 
 /// Appends one result to the frame.
-pub(crate) fn write(out: &mut Vec<u8>, outcome: &Outcome) {
+pub(crate) fn write(out: &mut Vec<u8>, outcome: Outcome) {
     match outcome {
         Outcome::Unchanged => out.push(0xc0),
         Outcome::Drop => out.extend([0x91, 0]),
         Outcome::Emit(value) => {
             out.extend([0x92, 1]);
             write_bytes(out, value.as_deref());
+        }
+        Outcome::Edit(mut edits) => {
+            out.extend([0x92, 1]);
+            write_head(out, 0xc6, edits.length());
+            edits.write(out);
         }
         Outcome::EmitMany(records) => {
             out.extend([0x92, 2]);
@@ -66,8 +75,8 @@ pub(crate) fn write(out: &mut Vec<u8>, outcome: &Outcome) {
         }
         Outcome::Reject { code, message } => {
             out.extend([0x93, 3]);
-            write_text(out, code);
-            write_text(out, message);
+            write_text(out, &code);
+            write_text(out, &message);
         }
     }
 }
@@ -114,10 +123,11 @@ fn write_head(out: &mut Vec<u8>, tag: u8, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::{New, Raw};
 
     fn written(outcome: Outcome) -> Vec<u8> {
         let mut out = Vec::new();
-        write(&mut out, &outcome);
+        write(&mut out, outcome);
         out
     }
 
@@ -128,6 +138,14 @@ mod tests {
         assert_eq!(written(Outcome::Emit(None)), [0x92, 1, 0xc0]);
         assert_eq!(written(Outcome::emit(vec![7])), [0x92, 1, 0xc6, 0, 0, 0, 1, 7]);
         assert_eq!(written(Outcome::reject("c", "m")), [0x93, 3, 0xdb, 0, 0, 0, 1, b'c', 0xdb, 0, 0, 0, 1, b'm']);
+    }
+
+    #[test]
+    fn an_edit_is_an_emitted_value() {
+        let mut edits = Edits::new("{}");
+        edits.append(Raw::parse("{}").unwrap(), "a", New::Integer(1));
+        let emitted = Outcome::emit(edits.clone().finish());
+        assert_eq!(written(Outcome::Edit(edits)), written(emitted));
     }
 
     #[test]

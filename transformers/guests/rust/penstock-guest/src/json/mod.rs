@@ -4,7 +4,9 @@
 //! keep (int64 and decimals would go through doubles), and the cost is a third of building one. The scanner is the crate's
 //! own because a general JSON crate is half of a small guest's code; its tests hold it against `serde_json`.
 
+mod block;
 mod edits;
+mod number;
 mod scan;
 mod text;
 
@@ -12,7 +14,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use edits::{Edits, New};
-use scan::Scanner;
+pub use number::write_integer;
+use scan::{Problem, Scanner};
+
+use crate::bytes;
+use block::{BYTES, Block};
 
 /// Why a text is not the JSON that was expected, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +68,8 @@ impl<'a> Raw<'a> {
     /// The value that `text` is, white space around it left out.
     pub fn parse(text: &'a str) -> Result<Self, Error> {
         let mut scanner = Scanner::new(text);
-        let value = scanner.value()?;
-        scanner.end()?;
-        Ok(Raw(value))
+        let value = scanner.value().and_then(|value| scanner.end().map(|()| Raw(value)));
+        value.map_err(|problem| scanner.error(problem))
     }
 
     /// The value's text, as it stands in its source.
@@ -87,21 +92,45 @@ impl<'a> Raw<'a> {
     /// The text that a string stands for; `None` for every other kind. An error means half of a surrogate pair.
     pub fn string(self) -> Result<Option<Cow<'a, str>>, Error> {
         match self.kind() {
-            Kind::String => text::decode(self.0).map(Some),
+            Kind::String => text::decode(self.0).map(Some).map_err(|problem| Error::new(problem.text())),
             _ => Ok(None),
         }
     }
+
+    /// What stands between the quotes of a string, escapes and all; `None` for every other kind.
+    pub fn inside(self) -> Option<&'a str> {
+        self.0.strip_prefix('"').map(|rest| &rest[..rest.len() - 1])
+    }
 }
 
-/// The bytes as text. JSON is UTF-8.
+/// `name == constant`, faster than comparing when the constant is known where this is compiled.
+#[inline(always)]
+pub fn is(name: &str, constant: &'static str) -> bool {
+    bytes::same(name.as_bytes(), constant.as_bytes())
+}
+
+/// The bytes as text. JSON is UTF-8, and mostly ASCII.
 pub fn text(bytes: &[u8]) -> Result<&str, Error> {
+    let (blocks, rest) = bytes.as_chunks::<BYTES>();
+    let (fours, rest_blocks) = blocks.as_chunks::<4>();
+    let are_ascii = |four: &[[u8; BYTES]; 4]| Block::are_ascii([0, 1, 2, 3].map(|at| Block::of(&four[at])));
+    let last = |blocks: &[[u8; BYTES]]| blocks.iter().all(|block| Block::are_ascii([Block::of(block); 4]));
+    if fours.iter().all(are_ascii) && last(rest_blocks) && rest.is_ascii() {
+        // SAFETY: every byte is ASCII.
+        return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
     std::str::from_utf8(bytes).map_err(|error| Error { problem: "not UTF-8", at: error.valid_up_to() })
 }
 
 /// Calls `each` with every member of the object that `text` is, in order; names that repeat come repeatedly.
-pub fn members<'a>(text: &'a str, each: &mut dyn FnMut(&str, Raw<'a>)) -> Result<(), Error> {
+pub fn members<'a>(text: &'a str, each: impl FnMut(&str, Raw<'a>)) -> Result<(), Error> {
     let mut scanner = Scanner::new(text);
-    scanner.expect(b'{', "expected an object")?;
+    walk_members(&mut scanner, each).map_err(|problem| scanner.error(problem))
+}
+
+#[inline(always)]
+fn walk_members<'a>(scanner: &mut Scanner<'a>, mut each: impl FnMut(&str, Raw<'a>)) -> Result<(), Problem> {
+    scanner.expect(b'{', Problem::NoObject)?;
     let mut is_more = !scanner.takes(b'}');
     while is_more {
         let name = scanner.name()?;
@@ -114,7 +143,11 @@ pub fn members<'a>(text: &'a str, each: &mut dyn FnMut(&str, Raw<'a>)) -> Result
 /// Calls `each` with every element of the array that `text` is, in order.
 pub fn elements<'a>(text: &'a str, each: &mut dyn FnMut(Raw<'a>)) -> Result<(), Error> {
     let mut scanner = Scanner::new(text);
-    scanner.expect(b'[', "expected an array")?;
+    walk_elements(&mut scanner, each).map_err(|problem| scanner.error(problem))
+}
+
+fn walk_elements<'a>(scanner: &mut Scanner<'a>, each: &mut dyn FnMut(Raw<'a>)) -> Result<(), Problem> {
+    scanner.expect(b'[', Problem::NoArray)?;
     let mut is_more = !scanner.takes(b']');
     while is_more {
         each(Raw(scanner.value()?));
@@ -131,7 +164,7 @@ pub fn find<'a>(text: &'a str, path: &[&str]) -> Result<Option<Raw<'a>>, Error> 
             return Ok(None);
         }
         let mut next = None;
-        members(found.text(), &mut |name, value| {
+        members(found.text(), |name, value| {
             if name == *step {
                 next = Some(value);
             }
@@ -149,17 +182,17 @@ mod tests {
     #[test]
     fn escaped_names_are_found_and_repeated_ones_seen() {
         let mut seen = Vec::new();
-        members(r#"{"\u0061":1,"a": 2 }"#, &mut |name, value| seen.push(format!("{name}={}", value.text()))).unwrap();
+        members(r#"{"\u0061":1,"a": 2 }"#, |name, value| seen.push(format!("{name}={}", value.text()))).unwrap();
         assert_eq!(seen, ["a=1", "a=2"]);
     }
 
     #[test]
     fn what_is_no_object_is_an_error() {
         for source in ["", "null", "[]", "{\"a\":1} x", "{\"a\":}", "{\"a\" 1}", "{\"a\":1 \"b\":2}"] {
-            assert!(members(source, &mut |_, _| ()).is_err(), "{source}");
+            assert!(members(source, |_, _| ()).is_err(), "{source}");
         }
         assert_eq!(text(b"a\xff").unwrap_err().to_string(), "not UTF-8 (at byte 1)");
-        assert_eq!(members("{", &mut |_, _| ()).unwrap_err().to_string(), "the text ends too early (at byte 1)");
+        assert_eq!(members("{", |_, _| ()).unwrap_err().to_string(), "the text ends too early (at byte 1)");
     }
 
     #[test]

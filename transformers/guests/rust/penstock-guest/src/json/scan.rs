@@ -1,265 +1,391 @@
 //! Walks JSON text without building anything: checks the grammar of RFC 8259 and says where values begin and end.
+//!
+//! Strings and runs of digits are crossed sixteen bytes at a time. What is common (a short plain string, a single space) is
+//! inline and without a loop: each turn of a loop costs a deadline check.
 
 use std::borrow::Cow;
 
+use super::block::{BYTES, Block};
 use super::{Error, text};
+use crate::bytes::four;
 
 /// How deep values may be nested. A bit per level is kept on the stack, so the event cannot make this cost anything.
 const DEPTH_MAX: usize = 512;
 
-/// A position in a text.
+/// What is wrong with a text. One byte, so that every answer of the scanner fits a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    NoObject,
+    NoArray,
+    NoValue,
+    NoString,
+    NoColon,
+    NoDigit,
+    NoHexDigit,
+    NoComma,
+    NoEscape,
+    Control,
+    Surrogate,
+    TooDeep,
+    MoreText,
+}
+
+impl Problem {
+    pub fn text(self) -> &'static str {
+        match self {
+            Problem::NoObject => "expected an object",
+            Problem::NoArray => "expected an array",
+            Problem::NoValue => "expected a value",
+            Problem::NoString => "expected a string",
+            Problem::NoColon => "expected a colon",
+            Problem::NoDigit => "expected a digit",
+            Problem::NoHexDigit => "expected a hexadecimal digit",
+            Problem::NoComma => "expected a comma or the end of the list",
+            Problem::NoEscape => "no such escape",
+            Problem::Control => "a control character inside a string",
+            Problem::Surrogate => "half of a surrogate pair in a string",
+            Problem::TooDeep => "nested too deeply",
+            Problem::MoreText => "more text after the value",
+        }
+    }
+}
+
+/// A position in a text. Functions that are not inlined take it by value: the position stays in a register then, where each
+/// step through memory would wait for the one before.
+#[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// A whole block lies at each position before this one.
+    blocks_end: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub fn new(text: &'a str) -> Self {
-        Scanner { text, at: 0 }
+        Scanner { text, at: 0, blocks_end: text.len().saturating_sub(BYTES - 1) }
+    }
+
+    /// Goes where an outlined walk from here ended.
+    #[inline(always)]
+    fn go<T>(&mut self, walk: impl FnOnce(Self) -> (usize, Result<T, Problem>)) -> Result<T, Problem> {
+        let (at, result) = walk(*self);
+        self.at = at;
+        result
     }
 
     /// The next value's text, checked.
-    pub fn value(&mut self) -> Result<&'a str, Error> {
+    #[inline(always)]
+    pub fn value(&mut self) -> Result<&'a str, Problem> {
         self.skip_space();
         let start = self.at;
-        self.skip_value()?;
+        match self.byte() {
+            b'{' | b'[' => self.go(Self::nested)?,
+            byte => self.skip_scalar(byte)?,
+        }
         Ok(&self.text[start..self.at])
     }
 
     /// The next string, decoded, with the colon behind it taken.
-    pub fn name(&mut self) -> Result<Cow<'a, str>, Error> {
+    #[inline(always)]
+    pub fn name(&mut self) -> Result<Cow<'a, str>, Problem> {
         let start = self.at;
         let is_plain = self.skip_string()?;
         let name = &self.text[start..self.at];
-        self.expect(b':', "expected a colon")?;
+        self.expect(b':', Problem::NoColon)?;
         if is_plain { Ok(Cow::Borrowed(&name[1..name.len() - 1])) } else { text::decode(name) }
     }
 
-    /// Takes `open`, or says that `what` was expected.
-    pub fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Error> {
-        if self.next_byte() == Some(byte) {
-            self.at += 1;
-            return Ok(());
-        }
-        Err(self.error(what))
+    /// Takes `byte`, or says that it was expected.
+    #[inline(always)]
+    pub fn expect(&mut self, byte: u8, problem: Problem) -> Result<(), Problem> {
+        if self.takes(byte) { Ok(()) } else { Err(problem) }
     }
 
-    /// Takes `close` if it is next.
+    /// Takes `byte` if it is next.
+    #[inline(always)]
     pub fn takes(&mut self, byte: u8) -> bool {
-        let is_next = self.next_byte() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
+        self.skip_space();
+        if self.byte() == byte {
+            self.at += 1;
+            return true;
+        }
+        false
     }
 
     /// After an item: true when another follows, false when `close` ended the list.
-    pub fn continues(&mut self, close: u8) -> Result<bool, Error> {
-        match self.next_byte() {
-            Some(b',') => {
-                self.at += 1;
-                self.skip_space();
-                Ok(true)
-            }
-            Some(byte) if byte == close => {
-                self.at += 1;
-                Ok(false)
-            }
-            _ => Err(self.error("expected a comma or the end of the list")),
+    #[inline(always)]
+    pub fn continues(&mut self, close: u8) -> Result<bool, Problem> {
+        if self.takes(b',') {
+            self.skip_space();
+            return Ok(true);
         }
+        if self.byte() != close {
+            return Err(Problem::NoComma);
+        }
+        self.at += 1;
+        Ok(false)
     }
 
     /// Nothing but white space may follow.
-    pub fn end(&mut self) -> Result<(), Error> {
-        match self.next_byte() {
-            None => Ok(()),
-            Some(_) => Err(self.error("more text after the value")),
-        }
+    #[inline(always)]
+    pub fn end(&mut self) -> Result<(), Problem> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(Problem::MoreText) }
     }
 
-    fn error(&self, problem: &'static str) -> Error {
-        let problem = if self.at >= self.text.len() { "the text ends too early" } else { problem };
+    /// The problem, and that it is here.
+    #[cold]
+    pub fn error(self, problem: Problem) -> Error {
+        let problem = if self.at >= self.text.len() { "the text ends too early" } else { problem.text() };
         Error { problem, at: self.at }
     }
 
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    /// The next byte; 0, which is allowed nowhere, at the end.
+    #[inline(always)]
+    fn byte(&self) -> u8 {
+        self.text.as_bytes().get(self.at).copied().unwrap_or(0)
     }
 
-    /// The next byte that is not white space.
-    fn next_byte(&mut self) -> Option<u8> {
-        self.skip_space();
-        self.byte()
+    /// The next sixteen bytes, unless the end is nearer.
+    #[inline(always)]
+    fn block(&self) -> Option<Block> {
+        if self.at >= self.blocks_end {
+            return None;
+        }
+        // SAFETY: `blocks_end` is so that sixteen bytes lie at every position before it.
+        Some(Block::of(unsafe { &*self.text.as_ptr().add(self.at).cast() }))
     }
 
+    /// Mostly there is none, or one. A branch for each: the processor guesses it, where it would have to wait for a sum.
+    #[inline(always)]
     fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
+        if self.byte() > b' ' {
+            return;
+        }
+        match self.text.as_bytes().get(self.at + 1) {
+            Some(b'!'..) if self.byte() == b' ' => self.at += 1,
+            _ => self.at = self.more_space(),
+        }
+    }
+
+    #[inline(never)]
+    fn more_space(mut self) -> usize {
+        while let b' ' | b'\n' | b'\r' | b'\t' = self.byte() {
             self.at += 1;
         }
+        self.at
     }
 
-    /// The one loop over nested values; `open` remembers which of them are objects.
-    fn skip_value(&mut self) -> Result<(), Error> {
-        let mut open = Levels::default();
+    #[inline(never)]
+    fn nested(mut self) -> (usize, Result<(), Problem>) {
+        let result = self.skip_nested();
+        (self.at, result)
+    }
+
+    /// The one loop over nested values: a turn is a member or an element.
+    #[inline(always)]
+    fn skip_nested(&mut self) -> Result<(), Problem> {
+        let mut levels = Levels::default();
+        let mut close = 0;
         loop {
-            let was_opened = match self.byte() {
-                Some(b'{') => self.open(&mut open, true)?,
-                Some(b'[') => self.open(&mut open, false)?,
-                _ => {
-                    self.skip_scalar()?;
-                    false
+            match self.byte() {
+                open @ (b'{' | b'[') => {
+                    self.at += 1;
+                    if !self.takes(open + 2) {
+                        levels.push(close == b'}')?;
+                        close = open + 2;
+                        if close == b'}' {
+                            self.skip_name()?;
+                        }
+                        continue;
+                    }
                 }
-            };
-            if !was_opened && !self.close(&mut open)? {
+                byte => self.skip_scalar(byte)?,
+            }
+            if levels.depth == 0 || !self.takes(b',') && !self.leaves(&mut levels, &mut close)? {
                 return Ok(());
             }
-            if open.is_object() {
-                self.skip_space();
-                self.skip_string()?;
-                self.expect(b':', "expected a colon")?;
-            }
             self.skip_space();
+            if close == b'}' {
+                self.skip_name()?;
+            }
         }
     }
 
-    /// Enters an object or array; false when it is empty, and then already left.
-    fn open(&mut self, open: &mut Levels, is_object: bool) -> Result<bool, Error> {
-        self.at += 1;
-        if self.takes(if is_object { b'}' } else { b']' }) {
-            return Ok(false);
-        }
-        if !open.push(is_object) {
-            return Err(self.error("nested too deeply"));
-        }
-        Ok(true)
-    }
-
-    /// After a value: leaves all that end here; true when another value follows.
-    fn close(&mut self, open: &mut Levels) -> Result<bool, Error> {
-        while open.depth > 0 {
-            if self.continues(if open.is_object() { b'}' } else { b']' })? {
+    /// Leaves all levels that end here; true when a comma, which is then taken, follows one of them.
+    #[inline(always)]
+    fn leaves(&mut self, levels: &mut Levels, close: &mut u8) -> Result<bool, Problem> {
+        while levels.depth > 0 {
+            if self.byte() != *close {
+                return Err(Problem::NoComma);
+            }
+            self.at += 1;
+            *close = if levels.pop() { b'}' } else { b']' };
+            if levels.depth > 0 && self.takes(b',') {
                 return Ok(true);
             }
-            open.depth -= 1;
         }
         Ok(false)
     }
 
-    fn skip_scalar(&mut self) -> Result<(), Error> {
-        match self.byte() {
-            Some(b'"') => self.skip_string().map(|_| ()),
-            Some(b'-' | b'0'..=b'9') => self.skip_number(),
-            Some(b't') => self.skip_literal("true"),
-            Some(b'f') => self.skip_literal("false"),
-            Some(b'n') => self.skip_literal("null"),
-            _ => Err(self.error("expected a value")),
-        }
-    }
-
-    fn skip_literal(&mut self, literal: &str) -> Result<(), Error> {
-        if !self.text.as_bytes()[self.at..].starts_with(literal.as_bytes()) {
-            return Err(self.error("expected a value"));
-        }
-        self.at += literal.len();
+    #[inline(always)]
+    fn skip_name(&mut self) -> Result<(), Problem> {
+        self.skip_string()?;
+        self.expect(b':', Problem::NoColon)?;
+        self.skip_space();
         Ok(())
     }
 
-    fn skip_number(&mut self) -> Result<(), Error> {
-        if self.byte() == Some(b'-') {
-            self.at += 1;
+    #[inline(always)]
+    fn skip_scalar(&mut self, byte: u8) -> Result<(), Problem> {
+        match byte {
+            b'"' => self.skip_string().map(|_| ()),
+            b'0'..=b'9' => self.skip_number(),
+            b'-' => self.go(Self::negative),
+            b't' => self.skip_literal(*b"true"),
+            b'f' => self.skip_literal(*b"alse"),
+            b'n' => self.skip_literal(*b"null"),
+            _ => Err(Problem::NoValue),
         }
+    }
+
+    /// A literal; the first letter of `false`, which is known, is left out.
+    #[inline(always)]
+    fn skip_literal(&mut self, letters: [u8; 4]) -> Result<(), Problem> {
+        let start = self.at + usize::from(letters[0] == b'a');
+        match self.text.as_bytes().get(start..start + 4) {
+            Some(found) if four(found, 0) == u32::from_le_bytes(letters) => self.at = start + 4,
+            _ => return Err(Problem::NoValue),
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn negative(mut self) -> (usize, Result<(), Problem>) {
+        self.at += 1;
+        let result = self.skip_number();
+        (self.at, result)
+    }
+
+    #[inline(always)]
+    fn skip_number(&mut self) -> Result<(), Problem> {
         match self.byte() {
-            Some(b'0') => self.at += 1,
+            b'0' => self.at += 1,
             _ => self.skip_digits()?,
         }
-        if self.byte() == Some(b'.') {
+        if self.byte() == b'.' {
             self.at += 1;
             self.skip_digits()?;
         }
-        if let Some(b'e' | b'E') = self.byte() {
+        if let b'e' | b'E' = self.byte() {
             self.at += 1;
-            if let Some(b'+' | b'-') = self.byte() {
+            if let b'+' | b'-' = self.byte() {
                 self.at += 1;
             }
-            self.skip_digits()?;
+            return self.go(Self::more_digits);
         }
         Ok(())
     }
 
     /// At least one digit.
-    fn skip_digits(&mut self) -> Result<(), Error> {
+    #[inline(always)]
+    fn skip_digits(&mut self) -> Result<(), Problem> {
+        if let Some(block) = self.block() {
+            let others = block.others_than_digits();
+            if others != 0 {
+                self.at += others.trailing_zeros() as usize;
+                return if others & 1 == 1 { Err(Problem::NoDigit) } else { Ok(()) };
+            }
+        }
+        self.go(Self::more_digits)
+    }
+
+    #[inline(never)]
+    fn more_digits(mut self) -> (usize, Result<(), Problem>) {
         let start = self.at;
-        while let Some(b'0'..=b'9') = self.byte() {
+        while self.byte().is_ascii_digit() {
             self.at += 1;
         }
-        if self.at == start { Err(self.error("expected a digit")) } else { Ok(()) }
+        (self.at, if self.at == start { Err(Problem::NoDigit) } else { Ok(()) })
     }
 
     /// True when the string is plain: without escapes.
-    fn skip_string(&mut self) -> Result<bool, Error> {
-        let mut is_plain = true;
-        if self.byte() != Some(b'"') {
-            return Err(self.error("expected a string"));
+    #[inline(always)]
+    fn skip_string(&mut self) -> Result<bool, Problem> {
+        if self.byte() != b'"' {
+            return Err(Problem::NoString);
         }
         self.at += 1;
+        if let Some(block) = self.block() {
+            let stops = block.stops();
+            let stop = self.at + stops.trailing_zeros() as usize;
+            if self.text.as_bytes().get(stop) == Some(&b'"') && stops != 0 {
+                self.at = stop + 1;
+                return Ok(true);
+            }
+        }
+        self.go(Self::more_of_string)
+    }
+
+    #[inline(never)]
+    fn more_of_string(mut self) -> (usize, Result<bool, Problem>) {
+        let is_plain = self.skip_more_of_string();
+        (self.at, is_plain)
+    }
+
+    #[inline(always)]
+    fn skip_more_of_string(&mut self) -> Result<bool, Problem> {
+        let mut is_plain = true;
         loop {
             self.skip_plain();
             match self.byte() {
-                Some(b'"') => {
+                b'"' => {
                     self.at += 1;
                     return Ok(is_plain);
                 }
-                Some(b'\\') => {
+                b'\\' => {
                     is_plain = false;
                     self.skip_escape()?;
                 }
-                _ => return Err(self.error("a control character inside a string")),
+                _ => return Err(Problem::Control),
             }
         }
     }
 
-    /// Moves to the next quote, backslash or control character, eight bytes at a time.
+    /// Moves to the next quote, backslash or control character.
+    #[inline(always)]
     fn skip_plain(&mut self) {
-        let bytes = self.text.as_bytes();
-        while let Some(eight) = bytes.get(self.at..self.at + 8) {
-            let stops = stops(u64::from_le_bytes(eight.try_into().expect("eight bytes")));
+        while let Some(block) = self.block() {
+            let stops = block.stops();
             if stops != 0 {
-                self.at += stops.trailing_zeros() as usize / 8;
+                self.at += stops.trailing_zeros() as usize;
                 return;
             }
-            self.at += 8;
+            self.at += BYTES;
         }
-        while self.byte().is_some_and(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        while self.byte() >= 0x20 && self.byte() != b'"' && self.byte() != b'\\' {
             self.at += 1;
         }
     }
 
-    fn skip_escape(&mut self) -> Result<(), Error> {
+    #[inline(always)]
+    fn skip_escape(&mut self) -> Result<(), Problem> {
         self.at += 1;
         match self.byte() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-            Some(b'u') => {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            b'u' => {
                 self.at += 1;
                 for _ in 0..4 {
-                    if !self.byte().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                        return Err(self.error("expected a hexadecimal digit"));
+                    if !self.byte().is_ascii_hexdigit() {
+                        return Err(Problem::NoHexDigit);
                     }
                     self.at += 1;
                 }
             }
-            _ => return Err(self.error("no such escape")),
+            _ => return Err(Problem::NoEscape),
         }
         Ok(())
     }
-}
-
-/// The high bit of each byte that is a quote, a backslash or below 0x20. Only the lowest one set is sure to be right: a
-/// subtraction borrows from the bytes above it. (Sean Anderson, "Bit Twiddling Hacks", "Determine if a word has a byte less than n".)
-fn stops(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
-    let quote = ONES * u64::from(b'"');
-    let backslash = ONES * u64::from(b'\\');
-    below(word, 0x20) | below(word ^ quote, 1) | below(word ^ backslash, 1)
 }
 
 /// Which of the open levels are objects: one bit each.
@@ -270,19 +396,20 @@ struct Levels {
 }
 
 impl Levels {
-    /// False when there is no room for another level.
-    fn push(&mut self, is_object: bool) -> bool {
-        let Some(word) = self.objects.get_mut(self.depth / 64) else { return false };
+    #[inline(always)]
+    fn push(&mut self, is_object: bool) -> Result<(), Problem> {
+        let word = self.objects.get_mut(self.depth / 64).ok_or(Problem::TooDeep)?;
         let bit = 1 << (self.depth % 64);
         *word = if is_object { *word | bit } else { *word & !bit };
         self.depth += 1;
-        true
+        Ok(())
     }
 
-    /// True when the innermost level is an object.
-    fn is_object(&self) -> bool {
-        let Some(innermost) = self.depth.checked_sub(1) else { return false };
-        self.objects[innermost / 64] >> (innermost % 64) & 1 == 1
+    /// What was pushed last; there must be something.
+    #[inline(always)]
+    fn pop(&mut self) -> bool {
+        self.depth -= 1;
+        self.objects[self.depth / 64] >> (self.depth % 64) & 1 == 1
     }
 }
 
@@ -363,19 +490,5 @@ mod tests {
         assert!(accepts(&nested(DEPTH_MAX)));
         assert!(!accepts(&nested(DEPTH_MAX + 2)));
         assert!(!accepts(&"[".repeat(1_000_000)));
-    }
-
-    #[test]
-    fn every_byte_stops_or_does_not() {
-        for byte in 0..=255_u8 {
-            for position in 0..8 {
-                let mut word = [b'a'; 8];
-                word[position] = byte;
-                let stops = stops(u64::from_le_bytes(word));
-                let expected = byte < 0x20 || byte == b'"' || byte == b'\\';
-                assert_eq!(stops != 0, expected, "{byte:#x}");
-                assert!(!expected || stops.trailing_zeros() as usize / 8 == position);
-            }
-        }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::Error;
+use super::block::{BYTES, Block};
+use super::scan::Problem;
+use crate::bytes::{append, padded};
 
 /// What a checked JSON string, quotes included, stands for. Raises an error for half of a surrogate pair, which is no text.
-pub(super) fn decode(json: &str) -> Result<Cow<'_, str>, Error> {
+pub(super) fn decode(json: &str) -> Result<Cow<'_, str>, Problem> {
     let inside = &json[1..json.len() - 1];
-    if !inside.contains('\\') {
+    if is_plain(inside.as_bytes()) {
         return Ok(Cow::Borrowed(inside));
     }
     let mut decoded = String::with_capacity(inside.len());
@@ -23,7 +25,7 @@ pub(super) fn decode(json: &str) -> Result<Cow<'_, str>, Error> {
 }
 
 /// The character that an escape (without its backslash) stands for, and the escape's length.
-fn escape(escaped: &str) -> Result<(char, usize), Error> {
+fn escape(escaped: &str) -> Result<(char, usize), Problem> {
     let character = match escaped.as_bytes()[0] {
         b'b' => '\u{8}',
         b'f' => '\u{c}',
@@ -37,20 +39,41 @@ fn escape(escaped: &str) -> Result<(char, usize), Error> {
 }
 
 /// `u00e9`, or a pair of surrogates: `ud83d\ude00`.
-fn unicode(escaped: &str) -> Result<(char, usize), Error> {
+fn unicode(escaped: &str) -> Result<(char, usize), Problem> {
     let unit = |at: usize| escaped.get(at..at + 4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
     let first = unit(1).into_iter();
     let second = escaped.get(5..7).filter(|next| *next == "\\u").and_then(|_| unit(7));
     match char::decode_utf16(first.chain(second)).next() {
         Some(Ok(character)) => Ok((character, if character.len_utf16() == 2 { 11 } else { 5 })),
-        _ => Err(Error::new("half of a surrogate pair in a string")),
+        _ => Err(Problem::Surrogate),
     }
 }
 
 /// Appends `text` as a JSON string.
 pub(super) fn write(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    for &byte in text.as_bytes() {
+    if is_plain(text.as_bytes()) {
+        append(out, text.as_bytes());
+    } else {
+        write_escaped(out, text.as_bytes());
+    }
+    out.push(b'"');
+}
+
+/// Whether nothing in it needs an escape. (In a JSON string's text: whether there is none.)
+#[inline(always)]
+fn is_plain(text: &[u8]) -> bool {
+    let (blocks, rest) = text.as_chunks::<BYTES>();
+    Block::of(&padded(rest)).stops() == 0 && (blocks.is_empty() || are_plain(blocks))
+}
+
+#[inline(never)]
+fn are_plain(blocks: &[[u8; BYTES]]) -> bool {
+    blocks.iter().all(|block| Block::of(block).stops() == 0)
+}
+
+fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    for &byte in text {
         match byte {
             b'"' | b'\\' => out.extend([b'\\', byte]),
             b'\n' => out.extend(b"\\n"),
@@ -64,7 +87,6 @@ pub(super) fn write(out: &mut Vec<u8>, text: &str) {
             _ => out.push(byte),
         }
     }
-    out.push(b'"');
 }
 
 #[cfg(test)]
