@@ -45,8 +45,8 @@ format: .venv/.dev  ## let ruff format and sort
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.dev  ## the benchmarks on real Kafka (needs Java and Maven)
-	$(BIN)/python -m bench.kafka --events 500000 --rounds 5
+bench: .venv/.dev  ## all benchmarks, half an hour or so (needs Java and Maven); BENCH=--quick for a short run
+	$(BIN)/python -m bench $(BENCH)
 
 clean:  ## remove the environment and everything downloaded
 	rm -rf .venv .services .toolchains
