@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from pipeline.assets import shop_registry
 from pipeline.cli.trial_view import plain
 from pipeline.kafka.client import kafka_faults
 from pipeline.registry import Located, load_located, load_transformers, registry_schema
@@ -60,6 +61,15 @@ def schema() -> None:
     Example: penstock registry schema > registry.schema.json
     """
     typer.echo(jsonlib.dumps(registry_schema(), indent=2))
+
+
+@registry_app.command()
+def example() -> None:
+    """Print where the shop's registry is that `penstock demo` runs, to be looked at, checked, tried or copied.
+
+    Example: penstock check "$(penstock registry example)"
+    """
+    typer.echo(shop_registry())
 
 
 def find(path: Path) -> Findings:

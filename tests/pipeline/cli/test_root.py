@@ -50,7 +50,7 @@ def test_completion_knows_commands_options_and_choices() -> None:
     assert complete("penstock r") == ["run", "resume", "registry"]
     assert "--until-end" in complete("penstock run --unt")
     assert complete("penstock offsets registry.yaml orders re") == ["reset"]
-    assert complete("penstock registry ") == ["schema"]
+    assert complete("penstock registry ") == ["schema", "example"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
