@@ -30,6 +30,7 @@ from pipeline.observe.stats import StatsObserver
 from pipeline.registry import load_checked
 from pipeline.service import ServiceOptions, serve, tune_process
 from pipeline.supervisor import Supervisor
+from pipeline.workers import default_worker_count
 from sandbox import Sandbox, Transformer
 from schemas.errors import ConfigError, Fault
 from schemas.event import TopicPartition
@@ -92,7 +93,7 @@ def run(
         snapshot=Path(snapshot) if snapshot else None,
         limit=Limit(_read_ends(Path(ends)), asyncio.Event()) if ends else None,
     )
-    with Sandbox() as sandbox:
+    with Sandbox(workers=default_worker_count()) as sandbox:
         loaded, transformers = load_checked(registry, sandbox)
         if processes == 1:
             tune_process()

@@ -1,4 +1,5 @@
-"""Two lanes whose events all loop, beside a healthy one: real threads, real guests, real time. The healthy lane must hardly notice.
+"""Two lanes whose events all loop, beside a healthy one: real threads, real guests, real time. The healthy lane must hardly notice,
+whether its transformer is another one or the very same.
 
 Windows with and without the looping neighbours take turns in one run, so that whatever else the machine does weighs on both.
 """
@@ -7,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from statistics import median
+from collections.abc import Callable
+from statistics import quantiles
+
+import pytest
 
 from pipeline import Pipeline, RegistryBuilder
 from pipeline.memory.broker import MemoryBroker
@@ -18,24 +22,38 @@ from schemas.specs import Registry
 from tests.pipeline.rig import MODULES, misdeed
 
 DEADLINE_S = 0.2
-WINDOW_S = 1.0
-PAIRS = 5
+WINDOW_S = 0.6
+PAIRS = 4
 EVERY_S = 0.005
+BATCH = {"commit_interval": "10ms"}
 HEALTHY = b'{"after":{"id":1,"amount":"10.25","quantity":2,"first_name":"Zoe","note":"' + b"x" * 200 + b'"},"op":"c"}'
 
 
-def registry() -> Registry:
+def strangers() -> Registry:
     """Three routes, each with one partition; the two misbehaving ones have transformers of their own."""
-    made = RegistryBuilder(MODULES, shutdown_timeout="5s")
-    limits = {"profile": "untrusted", "deadline": f"{DEADLINE_S * 1e3:.0f}ms"}
-    calm = {"after": "100000 in 1m", "action": "pause"}
-    batch = {"commit_interval": "10ms"}
-    for name in ("first", "second"):
-        made.register(name, module="saboteur.wasm", limits=limits, quarantine=calm)
-        made.route(name, sources=f"{name}.in", through=name, to="out", dead_letter="dead", batch=batch)
-    made.register("healthy", module="enrich_order.wasm", limits=limits)
-    made.route("healthy", sources="healthy.in", through="healthy", to="healthy.out", dead_letter="dead", batch=batch)
+    made = builder()
+    for name in ("first", "second", "healthy"):
+        register(made, name)
+        made.route(name, sources=f"{name}.in", through=name, to="out", dead_letter="dead", batch=BATCH)
     return made.build()
+
+
+def siblings() -> Registry:
+    """One route whose three partitions share a transformer."""
+    made = builder()
+    register(made, "shared")
+    sources = ["first.in", "second.in", "healthy.in"]
+    made.route("shared", sources=sources, through="shared", to="out", dead_letter="dead", batch=BATCH)
+    return made.build()
+
+
+def builder() -> RegistryBuilder:
+    return RegistryBuilder(MODULES, shutdown_timeout="5s")
+
+
+def register(made: RegistryBuilder, name: str) -> None:
+    limits = {"profile": "untrusted", "deadline": f"{DEADLINE_S * 1e3:.0f}ms"}
+    made.register(name, module="saboteur.wasm", limits=limits, quarantine={"after": "100000 in 1m", "action": "pause"})
 
 
 class Latencies(NullObserver):
@@ -46,7 +64,7 @@ class Latencies(NullObserver):
         self.committed_at: list[float] = []
 
     def committed(self, lane: LaneId, facts: CommitFacts) -> None:
-        if lane.route == "healthy":
+        if lane.source.topic == "healthy.in":
             now = time.perf_counter()
             self.committed_at += [now] * (facts.offset - len(self.committed_at))
 
@@ -63,7 +81,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.broker = MemoryBroker()
-        for topic in ("first.in", "second.in", "healthy.in", "out", "healthy.out", "dead"):
+        for topic in ("first.in", "second.in", "healthy.in", "out", "dead"):
             self.broker.create_topic(topic, 1)
         self.latencies = Latencies()
 
@@ -79,9 +97,12 @@ class Stage:
             self.broker.produce("healthy.in", HEALTHY)
             await asyncio.sleep(EVERY_S)
         last = len(self.latencies.produced_at)
+        changed = asyncio.Event()
+        self.broker.listen(changed)
         async with asyncio.timeout(30):
             while len(self.latencies.committed_at) < last or self._loops_left():
-                await asyncio.sleep(0.01)
+                changed.clear()
+                await changed.wait()
         return self.latencies.p99_s(first, last)
 
     def _loops_left(self) -> int:
@@ -89,7 +110,13 @@ class Stage:
         return produced - len(self.broker.records("dead"))
 
 
-def test_a_healthy_lane_keeps_its_latency_beside_two_that_loop() -> None:
+def calm(windows: list[float]) -> float:
+    """The lower quartile: others' load on the machine can only add to a window, and a lane that is held up is so in all of them."""
+    return quantiles(windows, n=4)[0]
+
+
+@pytest.mark.parametrize("registry", [strangers, siblings])
+def test_a_healthy_lane_keeps_its_latency_beside_two_that_loop(registry: Callable[[], Registry]) -> None:
     stage = Stage()
 
     async def scenario() -> tuple[list[float], list[float]]:
@@ -108,9 +135,7 @@ def test_a_healthy_lane_keeps_its_latency_beside_two_that_loop() -> None:
     alone, beside = asyncio.run(scenario())
     loops = len(stage.broker.records("dead"))
     assert loops >= 2 * PAIRS * int(WINDOW_S / DEADLINE_S), "the neighbours did loop"
-    assert len(stage.broker.records("healthy.out")) == len(stage.latencies.produced_at)
-    ratio = median(beside) / median(alone)
-    print(
-        f"p99 alone {median(alone) * 1e3:.1f} ms, beside two looping lanes {median(beside) * 1e3:.1f} ms: {ratio:.2f}x"
-    )
-    assert ratio <= 2, (alone, beside)
+    assert len(stage.broker.records("out")) == len(stage.latencies.produced_at)
+    quiet, loud = calm(alone), calm(beside)
+    print(f"p99 alone {quiet * 1e3:.1f} ms, beside two looping lanes {loud * 1e3:.1f} ms: {loud / quiet:.2f}x")
+    assert loud / quiet <= 2, (alone, beside)

@@ -49,6 +49,51 @@ def test_one_transformer_holds_half_of_the_threads_at_most() -> None:
     asyncio.run(scenario())
 
 
+def test_calls_that_take_long_do_not_hold_up_the_others_of_their_transformer() -> None:
+    async def scenario() -> None:
+        with pool(8) as workers:  # one brief call of a transformer at a time, four in all
+            release = threading.Event()
+            slow = [asyncio.create_task(workers.run("same", lambda: release.wait(20))) for _ in range(3)]
+            async with asyncio.timeout(10):
+                assert await workers.run("same", lambda: "passed") == "passed"
+            assert not any(each.done() for each in slow)
+            release.set()
+            assert await asyncio.gather(*slow) == [True] * 3
+
+    asyncio.run(scenario())
+
+
+def test_brief_calls_take_turns_and_give_back_every_place_however_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.workers._LONG_S", 60.0)  # on a busy machine a brief call may take a while
+
+    async def scenario() -> None:
+        with pool(8) as workers:
+            running = threading.Semaphore(0)
+            most = 0
+
+            def brief(number: int) -> None:
+                nonlocal most
+                running.release()
+                most = max(most, running._value)
+                running.acquire()
+                if number % 3 == 0:
+                    raise ZeroDivisionError
+
+            calls = [asyncio.create_task(workers.run("same", lambda n=number: brief(n))) for number in range(200)]
+            for call in calls[::7]:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            gate = workers._gates["same"]
+            async with asyncio.timeout(5):
+                for part, free in ((gate.whole, 4), (gate.brief, 1)):
+                    for _ in range(free):
+                        await part.acquire()
+                    assert part.locked(), "a place was given back twice"
+            assert most == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_cancelled_call_keeps_its_place_until_the_thread_is_free() -> None:
     async def scenario() -> None:
         with pool(2) as workers:
