@@ -202,6 +202,28 @@ SENT = Metric(
     "OpenTelemetry `messaging.client.sent.messages`, counted at the commit: what was aborted is not in it.",
 )
 
+GUESTS = Metric(
+    "penstock_guests",
+    MetricKind.GAUGE,
+    "guests",
+    (),
+    "WebAssembly instances of transformers that are alive; at rest 0, or one for each reused instance.",
+)
+TASKS = Metric(
+    "penstock_tasks",
+    MetricKind.GAUGE,
+    "tasks",
+    (),
+    "asyncio tasks that have not ended. A number that only grows is a leak.",
+)
+THREADS = Metric(
+    "penstock_threads",
+    MetricKind.GAUGE,
+    "threads",
+    (),
+    "Python's threads: guests run in them.",
+)
+
 CATALOGUE: tuple[Metric, ...] = (
     RECORDS,
     RECORDS_OUT,
@@ -219,6 +241,9 @@ CATALOGUE: tuple[Metric, ...] = (
     PROCESS_DURATION,
     CONSUMED,
     SENT,
+    GUESTS,
+    TASKS,
+    THREADS,
 )
 
 

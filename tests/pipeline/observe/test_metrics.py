@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.clock import SystemClock
 from pipeline.observe.catalogue import CATALOGUE
 from pipeline.observe.exposition import Exposition
 from pipeline.observe.meter import Meter
 from pipeline.observe.metrics import ModuleInfo, PrometheusObserver
+from pipeline.observe.resources import Resources
 from pipeline.ports import LaneId, LaneState
 from schemas.errors import TransportError
 from schemas.event import TopicPartition
@@ -172,6 +177,7 @@ def test_every_metric_of_the_catalogue_is_measured(observed: Observed) -> None:
     observed.observer.committed(LANE, commit())
     observed.observer.lane(LANE, LaneState.RUNNING, "")
     observed.observer.in_flight("orders", 1, 1)
+    asyncio.run(sampled(observed.meter))
     exposition = Exposition(lambda: observed.meter.samples)
     plain, plain_type = exposition.render()
     families = list(text_string_to_metric_families(plain.decode()))
@@ -180,6 +186,29 @@ def test_every_metric_of_the_catalogue_is_measured(observed: Observed) -> None:
     strict, strict_type = exposition.render("application/openmetrics-text; version=1.0.0")
     assert strict_type.startswith("application/openmetrics-text")
     assert [f.name for f in parse_openmetrics(strict.decode())] == [m.name.removesuffix("_total") for m in CATALOGUE]
+
+
+async def sampled(meter: Meter, guests: int = 0) -> None:
+    Resources(meter, lambda: guests, SystemClock()).sample()
+
+
+def test_what_a_process_holds_on_to(observed: Observed) -> None:
+    async def beside(others: int) -> None:
+        tasks = [asyncio.create_task(asyncio.Event().wait()) for _ in range(others)]
+        await sampled(observed.meter, guests=7)
+        for task in tasks:
+            task.cancel()
+
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    asyncio.run(beside(3))
+    ended.set()
+    thread.join()
+    scraped = observed.scrape()
+    assert value(scraped, "penstock_guests") == 7
+    assert value(scraped, "penstock_tasks") == 4
+    assert (value(scraped, "penstock_threads") or 0) == threading.active_count() + 1
 
 
 def test_hostile_label_values_survive_the_text_format(observed: Observed) -> None:
