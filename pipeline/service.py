@@ -24,6 +24,7 @@ from pipeline.observe.fleet import SnapshotFile
 from pipeline.observe.health import Health
 from pipeline.observe.meter import Meter
 from pipeline.observe.metrics import ModuleInfo, PrometheusObserver
+from pipeline.observe.resources import Resources
 from pipeline.observe.stats import StatsObserver
 from pipeline.ports import Observer
 from pipeline.supervisor import supervisor_is_gone
@@ -80,6 +81,9 @@ async def serve(
         if options.admin is not None:
             await _open_admin(options.admin, meter, health, stack)
         background = [asyncio.create_task(_summaries(stats, clock))]
+        if options.admin is not None or options.snapshot is not None:
+            resources = Resources(meter, lambda: sandbox.stats().active_instances, clock)
+            background.append(asyncio.create_task(resources.relay()))
         if options.snapshot is not None:
             background.append(asyncio.create_task(SnapshotFile(options.snapshot, meter, health, clock).relay()))
             background.append(asyncio.create_task(_drain_with_supervisor(pipeline, health)))
