@@ -88,17 +88,18 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
 
     def _unpack_records(self) -> Iterator[Item]:
         data, at = self._records.data, 0
+        view = memoryview(data)
         while len(data) - at >= _PREFIX.size:
             stop = at + _PREFIX.size + _PREFIX.unpack_from(data, at)[1]
             if stop > len(data):
                 return  # the broker cuts the last batch where the response is full
-            batch, at = data[at:stop], stop
+            batch, at = view[at:stop], stop
             if len(batch) < HEADER.size or batch[_MAGIC_AT] < 2:
                 yield from self._legacy(batch)
             else:
                 yield from self._batch(batch)
 
-    def _batch(self, batch: bytes) -> Iterator[Item]:
+    def _batch(self, batch: memoryview) -> Iterator[Item]:
         base, _, _, _, crc, attributes, last_delta, timestamp, greatest, producer, *_, count = HEADER.unpack_from(batch)
         if self._check_crcs and calc_crc32c(batch[CHECKED_FROM:]) != crc:
             raise CorruptRecordException(f"Invalid CRC - {self._tp}")
@@ -110,7 +111,8 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
             yield from self._singly(batch)
             return
         decode = _DECODERS.get(attributes & _COMPRESSION)
-        section = batch[HEADER.size :] if decode is None else bytes(decode(batch[HEADER.size :]))
+        payload = bytes(batch[HEADER.size :])
+        section = payload if decode is None else decode(payload)
         flat = bool(attributes & _LOG_APPEND_TIME)
         block = _block(section, count, base, greatest if flat else timestamp, flat, self.next_fetch_offset - base)
         if block is None:
@@ -120,25 +122,25 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
         if len(block):
             yield block
 
-    def _is_void(self, batch: bytes, base: int, attributes: int, producer: int) -> bool:
+    def _is_void(self, batch: memoryview, base: int, attributes: int, producer: int) -> bool:
         """Nobody is to see it: a control batch, or one of an aborted transaction."""
         if self._isolation_level == READ_COMMITTED:
             self._consume_aborted_up_to(base)
-            if attributes & _CONTROL and self._contains_abort_marker(MemoryRecords(batch).next_batch()):
+            if attributes & _CONTROL and self._contains_abort_marker(MemoryRecords(bytes(batch)).next_batch()):
                 self._aborted_producers.discard(producer)
             if attributes & _TRANSACTIONAL and producer in self._aborted_producers:
                 return True
         return bool(attributes & _CONTROL)
 
-    def _legacy(self, batch: bytes) -> Iterator[Event]:
+    def _legacy(self, batch: memoryview) -> Iterator[Event]:
         """Of the formats before transactions and headers."""
-        if self._check_crcs and not MemoryRecords(batch).next_batch().validate_crc():
+        if self._check_crcs and not MemoryRecords(bytes(batch)).next_batch().validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {self._tp}")
         yield from self._singly(batch)
 
-    def _singly(self, batch: bytes) -> Iterator[Event]:
+    def _singly(self, batch: memoryview) -> Iterator[Event]:
         """Record by record, through aiokafka's own parser."""
-        records = MemoryRecords(batch).next_batch()
+        records = MemoryRecords(bytes(batch)).next_batch()
         for record in records:
             if record.offset >= self.next_fetch_offset:
                 self.next_fetch_offset = record.offset + 1

@@ -31,7 +31,7 @@ _UNREADABLE = (CorruptRecordException, ValueError, DecompressionError, gzip.BadG
 """What the client's parser raises: a bad checksum, lengths that contradict each other, a header's name that is not UTF-8, and
 what its codecs say to a damaged batch (the last three are gzip's)."""
 _SINGLY_MS = 500
-_FETCH_BYTES = 16 << 20
+_FETCH_BYTES = 8 << 20
 """Per broker and fetch; a quarter of it per partition. What a process prefetches is bounded by this, not by the lanes."""
 
 

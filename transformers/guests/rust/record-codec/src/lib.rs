@@ -40,6 +40,7 @@ mod exports {
             codec.clear();
         }
         let from = codec.bytes.len();
+        codec.bytes.reserve_exact(length as usize); // doubling would cost more memory than time
         codec.bytes.resize(from + length as usize, 0);
         codec.bytes.as_ptr() as u32 + from as u32
     }
