@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pipeline.observe.exposition import Exposition
 from pipeline.observe.health import HealthReport
@@ -20,6 +22,8 @@ from schemas.errors import ConfigError, Fault
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>[0-9]{1,5})")
 _WRITE = "write HOST:PORT, e.g. 127.0.0.1:9464, or [::1]:9464 for IPv6"
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_IDLE_S = 30.0
+"""How long a connection may take until its first request is there, and between two: longer than scrapes are apart as a rule."""
 _INDEX = "penstock: /metrics /livez /readyz\n"
 
 
@@ -50,18 +54,30 @@ def parse_address(text: str, *, path: str = "--admin") -> Address:
 class Admin:
     """The server. `samples` and `health` are asked at each request: a worker's own, or a fleet's."""
 
-    def __init__(self, address: Address, samples: Callable[[], Samples], health: Callable[[], HealthReport]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        samples: Callable[[], Samples],
+        health: Callable[[], HealthReport],
+        *,
+        idle_s: float = _IDLE_S,
+    ) -> None:
         self.address = address
         """As asked for; once started, with the port that was taken."""
         self._exposition = Exposition(samples)
         self._health = health
+        self._idle_s = idle_s
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
         """Listen. Raises ConfigError when the address cannot be had."""
         sockets = bind_all(self.address, _resolve(self.address))
         self.address = Address(self.address.host, sockets[0].getsockname()[1])
-        self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False)
+        log = logging.getLogger(f"{__name__}.http")
+        log.addFilter(_is_ours)
+        self._runner = web.AppRunner(
+            self._app(), access_log=None, logger=log, handle_signals=False, keepalive_timeout=self._idle_s
+        )
         await self._runner.setup()
         for each in sockets:
             await web.SockSite(self._runner, each).start()
@@ -99,6 +115,11 @@ class Admin:
     async def _readyz(self, request: web.Request) -> web.Response:
         report = self._health()
         return _verdict(report.ready, report)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a failed request is worth a line: a request that is no HTTP is its sender's mistake, and anyone can send a thousand."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def _verdict(good: bool, report: HealthReport) -> web.Response:
