@@ -105,7 +105,7 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
             raise CorruptRecordException(f"Invalid CRC - {self._tp}")
         after = base + last_delta + 1
         if self._is_void(batch, base, attributes, producer):
-            self.next_fetch_offset = after
+            self.next_fetch_offset = max(self.next_fetch_offset, after)
             return
         if count < BATCH_RECORDS_MIN:
             yield from self._singly(batch)
@@ -118,7 +118,7 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
         if block is None:
             yield from self._singly(batch)  # which says what is wrong with it, after the records before
             return
-        self.next_fetch_offset = after
+        self.next_fetch_offset = max(self.next_fetch_offset, after)
         if len(block):
             yield block
 

@@ -56,16 +56,28 @@ def delete_records(bootstrap: str, topic: str, partition: int, before: int) -> N
 
 
 def produce(
-    bootstrap: str, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int | None = None
+    bootstrap: str,
+    topic: str,
+    records: Iterable[tuple[bytes | None, bytes | None]],
+    partition: int | None = None,
+    compression: str = "none",
 ) -> int:
     """Append `(key, value)` records, in order, and return how many once the broker has them all."""
-    return produce_full(bootstrap, topic, (({"key": key, "value": value}) for key, value in records), partition)
+    full = ({"key": key, "value": value} for key, value in records)
+    return produce_full(bootstrap, topic, full, partition, compression)
 
 
-def produce_full(bootstrap: str, topic: str, records: Iterable[Mapping[str, Any]], partition: int | None = None) -> int:
+def produce_full(
+    bootstrap: str,
+    topic: str,
+    records: Iterable[Mapping[str, Any]],
+    partition: int | None = None,
+    compression: str = "none",
+) -> int:
     """As `produce`; a record is a mapping of `key`, `value`, `headers`, `timestamp`, `partition`, each optional."""
     failures: list[KafkaError] = []
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
+    settings = {"linger.ms": 5, "enable.idempotence": True, "compression.type": compression}
+    producer = Producer({"bootstrap.servers": bootstrap, **settings})
     count = 0
     for record in records:
         fields = {name: value for name, value in record.items() if value is not None or name == "value"}
