@@ -85,8 +85,8 @@ def run(
     if json and not until_end:
         raise ConfigError(Fault("--json is the account of a bounded run", "add --until-end", path="--json"))
     level = log_level or ("warning" if until_end and sys.stderr.isatty() else "info")
-    configure_logging(json=log is LogFormat.JSON, level=level)
     snapshot, ends = os.environ.get(_SNAPSHOT), os.environ.get(_ENDS)
+    configure_logging(json=log is LogFormat.JSON, level=level, worker=Path(snapshot).stem if snapshot else None)
     options = ServiceOptions(
         admin=parse_address(admin) if admin is not None else None,
         traces=TracingOptions(traces, otlp_endpoint),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import io
 import json
 import logging
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.observe.logs import configure_logging
+from pipeline.observe.logs import _ROUTINE, configure_logging
 from schemas.errors import ConfigError
 
 
@@ -25,15 +27,17 @@ def restored() -> Iterator[None]:
         for name in ("aiokafka", "kafka", "aiohttp", "asyncio", "opentelemetry", "urllib3", "requests")
     }
     yield
+    for name in _ROUTINE:
+        logging.getLogger(name).filters.clear()
     root.handlers[:] = handlers
     root.setLevel(level)
     for name, was in libraries.items():
         logging.getLogger(name).setLevel(was)
 
 
-def configured(*, json: bool, level: str = "info") -> io.StringIO:
+def configured(*, json: bool, level: str = "info", worker: str | None = None) -> io.StringIO:
     stream = io.StringIO()
-    configure_logging(json=json, level=level, stream=stream)
+    configure_logging(json=json, level=level, stream=stream, worker=worker)
     return stream
 
 
@@ -136,3 +140,36 @@ def test_configuring_twice_does_not_double_the_lines() -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ConfigError, match="no log level 'loud' — choose one of debug, info, warning, error"):
         configure_logging(json=False, level="loud")
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_a_worker_among_several_says_its_name_in_every_line(json: bool) -> None:
+    stream = configured(json=json, worker="worker-1.3")
+    logging.getLogger("pipeline.lane").info("lane orders/3 is running", extra={"worker": "somebody else"})
+    if json:
+        assert lines(stream)[0]["worker"] == "worker-1.3"
+    else:
+        assert " INFO    worker-1.3 pipeline.lane: lane orders/3 is running" in stream.getvalue()
+
+
+def test_a_single_process_says_no_name() -> None:
+    stream = configured(json=True)
+    logging.getLogger("pipeline.lane").info("lane orders/3 is running")
+    assert "worker" not in lines(stream)[0]
+
+
+def test_a_rebalance_is_no_warning_unless_debugging() -> None:
+    ((name, routine),) = _ROUTINE.items()
+    for level, said in (("info", 0), ("debug", len(routine)), ("info", 0)):
+        stream = configured(json=True, level=level)
+        for message in routine:
+            logging.getLogger(name).warning(message, "g")
+        assert len(lines(stream)) == said
+        logging.getLogger(name).warning("Marking the coordinator dead (node %s)for group %s.", 1, "g")
+        assert "coordinator dead" in lines(stream)[-1]["message"]
+
+
+def test_the_client_still_says_what_is_kept_quiet() -> None:
+    for name, routine in _ROUTINE.items():
+        source = inspect.getsource(importlib.import_module(name))
+        assert [message for message in routine if f'"{message}"' not in source] == []
