@@ -86,6 +86,8 @@ class _RawRecords:
 class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
     """In the place of aiokafka's: iterates over `Item`s. `next_fetch_offset` is where fetching goes on, as there."""
 
+    next_fetch_offset: int
+
     def _unpack_records(self) -> Iterator[Item]:
         data, at = self._records.data, 0
         view = memoryview(data)
