@@ -82,7 +82,7 @@ def test_the_chain_decides_the_same(
     policy: OnViolation,
     deeds: list[str],
     stages: int,
-    dressed: bool,  # noqa: FBT001 - drawn
+    dressed: bool,
 ) -> None:
     events = events_of(deeds)
     one_by_one = _decided(events, policy, stages)
