@@ -5,7 +5,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help demo test check lint types imports format bench clean
+.PHONY: help demo test check lint types imports format bench soak clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
 
@@ -47,6 +47,9 @@ format: .venv/.dev  ## let ruff format and sort
 
 bench: .venv/.dev  ## all benchmarks, half an hour or so (needs Java and Maven); BENCH=--quick for a short run
 	$(BIN)/python -m bench $(BENCH)
+
+soak: .venv/.dev  ## ten million events through real Kafka, with reloads; nothing lost, nothing that grows (needs Java and Maven)
+	$(BIN)/python -m tests.soak $(SOAK)
 
 clean:  ## remove the environment and everything downloaded
 	rm -rf .venv .services .toolchains

@@ -1,0 +1,116 @@
+"""Samples of processes over their lives, and whether anything of them only grows.
+
+Method. The first quarter of a life, and at least its first `WARM_UP_S`, is warm-up and left out. The rest is cut into
+`BLOCKS` stretches of equal length, each represented by its median: samples of one moment depend on each other, medians
+of seconds hardly do. Through the medians goes a straight line (least squares); its slope has 95 % bounds from Student's t.
+Memory is *flat* when zero lies within the bounds, or when the line climbs less than `DRIFT_MIB` over the whole stretch.
+Whole numbers (threads, descriptors, tasks, guests) are steady when the last stretches are not above the first ones by more than one or two that come and go.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WARM_UP_S = 10.0
+BLOCKS = 12
+LIFE_S_MIN = 20.0
+"""Shorter ones (after warm-up) say nothing about a slope."""
+DRIFT_MIB = 4.0
+_T_975_10 = 2.228
+"""Student's t, two-sided 95 %, for the 10 degrees of freedom that a line through 12 points leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One process at one moment."""
+
+    at_s: float
+    rss_mib: float
+    threads: int
+    descriptors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """MiB a minute, with 95 % bounds."""
+
+    mean: float
+    low: float
+    high: float
+
+    def drift(self, seconds: float) -> float:
+        """MiB that the line climbs in so many seconds."""
+        return self.mean * seconds / 60
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What is said of one process."""
+
+    process: str
+    seconds: float
+    """After warm-up."""
+    rss_mib: float
+    """Median."""
+    rss_mib_max: float
+    slope: Slope | None
+    """None when the life was too short to tell."""
+    threads: tuple[float, float]
+    """Medians of the first and of the last third."""
+    descriptors: tuple[float, float]
+
+    def faults(self) -> list[str]:
+        """What grew."""
+        found = []
+        if self.slope is not None and self.slope.low > 0 and self.slope.drift(self.seconds) > DRIFT_MIB:
+            climb = self.slope.drift(self.seconds)
+            found.append(f"{self.process}: {climb:.1f} MiB more after {self.seconds:.0f} s, {self.slope}")
+        for what, (first, last) in (("threads", self.threads), ("descriptors", self.descriptors)):
+            if self.slope is not None and last > first + 2:
+                found.append(f"{self.process}: {last} {what} where there were {first}")
+        return found
+
+
+def settled(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Without the warm-up."""
+    began, ended = samples[0].at_s, samples[-1].at_s
+    start = began + max(WARM_UP_S, (ended - began) / 4)
+    return [sample for sample in samples if sample.at_s >= start]
+
+
+def judge(process: str, samples: Sequence[Sample]) -> Life:
+    """One process, from all its samples in order."""
+    kept = settled(samples) or samples[-1:]
+    seconds = kept[-1].at_s - kept[0].at_s
+    points = [(sample.at_s, sample.rss_mib) for sample in kept]
+    return Life(
+        process=process,
+        seconds=seconds,
+        rss_mib=statistics.median(mib for _, mib in points),
+        rss_mib_max=max(sample.rss_mib for sample in samples),
+        slope=slope(points) if seconds >= LIFE_S_MIN and len(points) >= 2 * BLOCKS else None,
+        threads=first_and_last([sample.threads for sample in kept]),
+        descriptors=first_and_last([sample.descriptors for sample in kept]),
+    )
+
+
+def first_and_last(counts: Sequence[float]) -> tuple[float, float]:
+    """Medians of the first and of the last third."""
+    third = max(1, len(counts) // 3)
+    return statistics.median(counts[:third]), statistics.median(counts[-third:])
+
+
+def slope(points: Sequence[tuple[float, float]]) -> Slope:
+    """Of MiB over seconds: the line through the medians of `BLOCKS` stretches."""
+    size = len(points) / BLOCKS
+    blocks = [points[round(n * size) : round((n + 1) * size)] for n in range(BLOCKS)]
+    xs = [statistics.fmean(at for at, _ in block) / 60 for block in blocks]
+    ys = [statistics.median(mib for _, mib in block) for block in blocks]
+    mean, spread = statistics.fmean(xs), sum((x - statistics.fmean(xs)) ** 2 for x in xs)
+    climb = sum((x - mean) * y for x, y in zip(xs, ys, strict=True)) / spread
+    level = statistics.fmean(ys)
+    rest = sum((y - level - climb * (x - mean)) ** 2 for x, y in zip(xs, ys, strict=True))
+    half = _T_975_10 * (rest / (BLOCKS - 2) / spread) ** 0.5
+    return Slope(climb, climb - half, climb + half)
