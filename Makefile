@@ -5,7 +5,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help demo test check lint types imports format bench soak clean
+.PHONY: help demo test check lint types imports format bench soak chaos clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
 
@@ -50,6 +50,9 @@ bench: .venv/.dev  ## all benchmarks, half an hour or so (needs Java and Maven);
 
 soak: .venv/.dev  ## ten million events through real Kafka, with reloads; nothing lost, nothing that grows (needs Java and Maven)
 	$(BIN)/python -m tests.soak $(SOAK)
+
+chaos: .venv/.dev  ## real Kafka, and everything that can go wrong, in full (CHAOS="--seed 7 --only network")
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 clean:  ## remove the environment and everything downloaded
 	rm -rf .venv .services .toolchains

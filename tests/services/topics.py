@@ -56,28 +56,16 @@ def delete_records(bootstrap: str, topic: str, partition: int, before: int) -> N
 
 
 def produce(
-    bootstrap: str,
-    topic: str,
-    records: Iterable[tuple[bytes | None, bytes | None]],
-    partition: int | None = None,
-    compression: str = "none",
+    bootstrap: str, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int | None = None
 ) -> int:
     """Append `(key, value)` records, in order, and return how many once the broker has them all."""
-    full = ({"key": key, "value": value} for key, value in records)
-    return produce_full(bootstrap, topic, full, partition, compression)
+    return produce_full(bootstrap, topic, (({"key": key, "value": value}) for key, value in records), partition)
 
 
-def produce_full(
-    bootstrap: str,
-    topic: str,
-    records: Iterable[Mapping[str, Any]],
-    partition: int | None = None,
-    compression: str = "none",
-) -> int:
+def produce_full(bootstrap: str, topic: str, records: Iterable[Mapping[str, Any]], partition: int | None = None) -> int:
     """As `produce`; a record is a mapping of `key`, `value`, `headers`, `timestamp`, `partition`, each optional."""
     failures: list[KafkaError] = []
-    settings = {"linger.ms": 5, "enable.idempotence": True, "compression.type": compression}
-    producer = Producer({"bootstrap.servers": bootstrap, **settings})
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
     count = 0
     for record in records:
         fields = {name: value for name, value in record.items() if value is not None or name == "value"}
@@ -149,7 +137,9 @@ def _kept(message: Any) -> Kept:
 
 def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     """What the group has committed, by partition; a partition without a commit is not in it."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 3}
+    )
     try:
         partitions = consumer.list_topics(topic, TIMEOUT_S).topics[topic].partitions
         found = _once_coordinated(
@@ -183,7 +173,7 @@ def await_empty_group(bootstrap: str, group: str) -> None:
 
 
 def _admin(bootstrap: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": bootstrap})
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
 
 
 def _alter(bootstrap: str, kind: ResourceType, name: str, config: Mapping[str, str]) -> None:

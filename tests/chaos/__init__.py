@@ -1,0 +1,1 @@
+"""Real Kafka, real processes, and everything that can go wrong between them. `make chaos`; see CONTRIBUTING.md."""

@@ -1,0 +1,33 @@
+"""A bounded part of `make chaos`, with one or two breaks each; the schedules come from a fixed seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.scenes import SCENES
+from tests.chaos.scenes.brokers import may_mount
+from tests.chaos.stage import Stage
+
+pytestmark = [pytest.mark.services, pytest.mark.chaos]
+
+SEED = 4
+_EVENTS = {
+    "kills": 12_000,
+    "network": 8_000,
+    "broker-stands-still": 6_000,
+    "broker-disk-full": 4_000,
+    "offsets-gone": 600,
+    "topics-created": 3_000,
+}
+
+
+@pytest.mark.parametrize("name", _EVENTS)
+def test_nothing_is_lost_or_doubled_while(name: str, tmp_path: Path) -> None:
+    if name == "broker-disk-full" and not may_mount():
+        pytest.skip("mounting a small tmpfs takes root")
+    (scene,) = (scene for scene in SCENES if scene.name == name)
+    with Stage(name, SEED, tmp_path, full=False) as stage:
+        scene.play(stage, _EVENTS[name])
+        assert stage.breaks
