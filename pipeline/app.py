@@ -219,6 +219,7 @@ async def check_cluster(registry: Registry) -> TopicReport:
     report = await ensure_topics(registry)
     for warning in report.warnings:
         _log.warning("%s", warning)
+    _log.debug("the topics are as the registry needs them")
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -12,21 +13,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
 
 from pipeline.app import check_cluster
 from pipeline.backfill import Limit
-from pipeline.cli.until_end import OUTCOMES, Account, run_until_end, tell
 from pipeline.clock import SystemClock
-from pipeline.observe.admin import Admin, parse_address
 from pipeline.observe.catalogue import RECORDS
-from pipeline.observe.exporters import TraceExporter, TracingOptions
 from pipeline.observe.fleet import Fleet
 from pipeline.observe.logs import LEVELS, configure_logging
 from pipeline.observe.stats import StatsObserver
+from pipeline.observe.trace_options import TraceExporter, TracingOptions
 from pipeline.registry import load_checked
 from pipeline.service import ServiceOptions, serve, tune_process
 from pipeline.supervisor import Supervisor
@@ -36,6 +35,11 @@ from schemas.errors import ConfigError, Fault
 from schemas.event import TopicPartition
 from schemas.specs import Registry
 
+if TYPE_CHECKING:  # what not every run needs is loaded when it is wanted
+    from pipeline.cli.until_end import Account
+    from pipeline.observe.admin import Address, Admin
+
+_log = logging.getLogger(__name__)
 _SNAPSHOT = "PENSTOCK_SNAPSHOT"
 """Set by a supervisor for its workers: where to leave samples and health."""
 _ENDS = "PENSTOCK_ENDS"
@@ -88,29 +92,39 @@ def run(
     snapshot, ends = os.environ.get(_SNAPSHOT), os.environ.get(_ENDS)
     configure_logging(json=log is LogFormat.JSON, level=level, worker=Path(snapshot).stem if snapshot else None)
     options = ServiceOptions(
-        admin=parse_address(admin) if admin is not None else None,
+        admin=_address(admin) if admin is not None else None,
         traces=TracingOptions(traces, otlp_endpoint),
         snapshot=Path(snapshot) if snapshot else None,
         limit=Limit(_read_ends(Path(ends)), asyncio.Event()) if ends else None,
     )
     with Sandbox(workers=default_worker_count()) as sandbox:
+        _log.debug("the registry is being read")
         loaded, transformers = load_checked(registry, sandbox)
+        _log.debug("the registry is checked and its modules are loaded")
         if processes == 1:
             tune_process()
             if until_end:
-                tell(asyncio.run(_serve_until_end(loaded, sandbox, transformers, options)), json=json)
+                _tell(asyncio.run(_serve_until_end(loaded, sandbox, transformers, options)), json=json)
             asyncio.run(serve(loaded, sandbox, transformers, options))
             return
     # The modules are compiled and in the cache now, so that the workers need not all do it.
     command = _worker_command(registry, log, level, options.traces)
     if until_end:
-        tell(asyncio.run(_supervise_until_end(loaded, command, processes, options)), json=json)
+        _tell(asyncio.run(_supervise_until_end(loaded, command, processes, options)), json=json)
     sys.exit(asyncio.run(_supervise(loaded, command, processes, options)))
+
+
+def _tell(account: Account, *, json: bool) -> NoReturn:
+    from pipeline.cli.until_end import tell
+
+    tell(account, json=json)
 
 
 async def _serve_until_end(
     registry: Registry, sandbox: Sandbox, transformers: Mapping[str, Transformer], options: ServiceOptions
 ) -> Account:
+    from pipeline.cli.until_end import OUTCOMES, run_until_end
+
     stats = StatsObserver(SystemClock().monotonic)
 
     async def service(limit: Limit) -> int:
@@ -128,6 +142,8 @@ async def _serve_until_end(
 async def _supervise_until_end(
     registry: Registry, command: list[str], processes: int, options: ServiceOptions
 ) -> Account:
+    from pipeline.cli.until_end import OUTCOMES, run_until_end
+
     done = Counter[str]()
 
     async def service(limit: Limit) -> int:
@@ -174,7 +190,7 @@ async def _supervise(
             clock=clock,
         )
         _stop_on_signals(supervisor, fleet)
-        admin = Admin(options.admin, fleet.samples, fleet.health) if options.admin is not None else None
+        admin = _admin(options.admin, fleet) if options.admin is not None else None
         if admin is not None:
             await admin.start()
         enough = asyncio.create_task(_stop_when(limit.enough, supervisor, fleet)) if limit is not None else None
@@ -188,6 +204,18 @@ async def _supervise(
                     done[outcome] += int(count)
             if admin is not None:
                 await admin.close()
+
+
+def _address(text: str) -> Address:
+    from pipeline.observe.admin import parse_address
+
+    return parse_address(text)
+
+
+def _admin(address: Address, fleet: Fleet) -> Admin:
+    from pipeline.observe.admin import Admin
+
+    return Admin(address, fleet.samples, fleet.health)
 
 
 async def _stop_when(enough: asyncio.Event, supervisor: Supervisor, fleet: Fleet) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import typer
@@ -95,7 +95,7 @@ async def _watched(backfill: Backfill, control: Control, service: Service, progr
                 raise error
 
 
-def tell(account: Account, *, json: bool) -> None:
+def tell(account: Account, *, json: bool) -> NoReturn:
     """Print the account. Raises typer.Exit with its exit code."""
     if json:
         typer.echo(msgspec.json.encode(as_json(account)).decode())

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import errors
+from aiokafka import AIOKafkaConsumer, errors
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
@@ -134,6 +134,12 @@ async def open_cluster(kafka: KafkaSpec) -> AsyncIterator[Cluster]:
         yield Cluster(client, kafka.request_timeout_ms)
     finally:
         await client.close()
+
+
+async def learn_topics(consumer: AIOKafkaConsumer, topics: Collection[str]) -> None:
+    """Let a consumer look these topics up now. Asked for the offsets of one it does not know, it would do so too, and then
+    sleep 100 ms."""
+    await consumer._client.set_topics(list(topics))  # noqa: SLF001 - there is no public way but to subscribe
 
 
 def _settings(code: int, said: str | None, entries: Collection[tuple[Any, ...]]) -> dict[str, str] | Refusal:

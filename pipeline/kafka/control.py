@@ -10,6 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 
+from pipeline.kafka.cluster import learn_topics
 from pipeline.kafka.errors import translate
 from pipeline.kafka.source import within
 
@@ -71,9 +72,12 @@ class KafkaControlLog:
         if self._topic not in await consumer.topics():
             return {}  # nothing ever ran here: `run` creates the topic before it opens this
         partition = KafkaPartition(self._topic, 0)
-        consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
+        # Asked before there is an assignment: behind a fetch that waits for records, the answer would wait as well.
+        await learn_topics(consumer, [self._topic])
+        begin = (await consumer.beginning_offsets([partition]))[partition]
         end = (await consumer.end_offsets([partition]))[partition]
+        consumer.assign([partition])
+        consumer.seek(partition, begin)
         documents: dict[str, bytes] = {}
         while await consumer.position(partition) < end:
             for key, document in await self.changes(0.5):

@@ -19,7 +19,7 @@ from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
 from pipeline.kafka.client import consumer_options, producer_options
-from pipeline.kafka.cluster import Cluster, open_cluster
+from pipeline.kafka.cluster import Cluster, learn_topics, open_cluster
 from pipeline.kafka.errors import translate
 from pipeline.kafka.source import within
 from pipeline.kafka.topic_rules import sources
@@ -84,6 +84,7 @@ class Offsets:
         if not partitions:
             return {}
         wanted = [KafkaPartition(*each) for each in partitions]
+        await self._within("the topics", learn_topics(self._consumer, {each.topic for each in partitions}))
         begin = await self._within("the first offsets", self._consumer.beginning_offsets(wanted))
         end = await self._within("the last offsets", self._consumer.end_offsets(wanted))
         return {TopicPartition(*each): Extent(begin[each], end[each]) for each in wanted}
@@ -93,6 +94,7 @@ class Offsets:
         if not partitions:
             return {}
         wanted = {KafkaPartition(*each): time_ms for each in partitions}
+        await self._within("the topics", learn_topics(self._consumer, {each.topic for each in partitions}))
         found = await self._within("offsets by time", self._consumer.offsets_for_times(wanted))
         return {TopicPartition(*each): at.offset if at is not None else None for each, at in found.items()}
 

@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 
+from pipeline.kafka.cluster import learn_topics
 from schemas.specs import RouteSpec
 
 Settings = Mapping[str, Mapping[str, str]]
@@ -37,6 +38,7 @@ async def old_partitions(
     consumer = AIOKafkaConsumer(**{**options, "group_id": route.group})
     await consumer.start()
     try:
+        await learn_topics(consumer, {each.topic for each in partitions})
         begin = await consumer.beginning_offsets(partitions)
         end = await consumer.end_offsets(partitions)
         young = await consumer.offsets_for_times(dict.fromkeys(partitions, cutoff_ms))

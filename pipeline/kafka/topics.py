@@ -6,7 +6,6 @@ aiokafka answers a missing or misnamed topic with forty seconds of silence, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +21,7 @@ from pipeline.kafka.stamps import Window, window_of
 from pipeline.kafka.topic_rules import Use
 from pipeline.ports import Clock
 from schemas.errors import ConfigError, Fault, TransportError
-from schemas.specs import Registry
+from schemas.specs import Registry, RouteSpec
 
 _APPEAR_S_MAX = 10.0
 """How long a created topic may take until every broker knows it."""
@@ -182,23 +181,27 @@ class _Check:
             self._faults.append(fault)
 
     async def _compare_ages(self) -> None:
-        options = consumer_options(self._registry.kafka)
-        for route in self._registry.routes.values():
-            shortest = retention.shortest_retention(route, self._settings)
-            partitions = [
-                KafkaPartition(topic, index)
-                for topic in topic_rules.sources(route, self._existing)
-                for index in range(self._existing[topic])
-            ]
-            if shortest is None or not partitions:
-                continue
-            topic, retention_ms = shortest
-            with contextlib.suppress(errors.KafkaError):  # a courtesy: what is wrong here shows when the lanes start
-                old = await retention.old_partitions(
-                    route, partitions, max(0, self._clock.time_ms() - retention_ms), options
-                )
-                if old:
-                    self._warnings.append(retention.retention_warning(route, topic, retention_ms, old))
+        found = await asyncio.gather(*map(self._compare_age, self._registry.routes.values()))
+        self._warnings += [warning for warning in found if warning]
+
+    async def _compare_age(self, route: RouteSpec) -> str:
+        """The warning about this route's oldest records, if there is one to give."""
+        shortest = retention.shortest_retention(route, self._settings)
+        partitions = [
+            KafkaPartition(topic, index)
+            for topic in topic_rules.sources(route, self._existing)
+            for index in range(self._existing[topic])
+        ]
+        if shortest is None or not partitions:
+            return ""
+        topic, retention_ms = shortest
+        cutoff_ms = max(0, self._clock.time_ms() - retention_ms)
+        try:
+            options = consumer_options(self._registry.kafka)
+            old = await retention.old_partitions(route, partitions, cutoff_ms, options)
+        except errors.KafkaError:  # a courtesy: what is wrong here shows when the lanes start
+            return ""
+        return retention.retention_warning(route, topic, retention_ms, old) if old else ""
 
     def _new(self, topic: str) -> NewTopic:
         return topic_rules.new_topic(topic, self._registry, self._cluster.brokers, self._settings, self._existing)

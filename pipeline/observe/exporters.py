@@ -12,37 +12,19 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
+from pipeline.observe.trace_options import TraceExporter, TracingOptions
 from pipeline.observe.tracing import TracingObserver
 from schemas.dead_letter import VERSION
 from schemas.errors import ConfigError, Fault
 
 _log = logging.getLogger(__name__)
 _INSTRUMENTATION = "opentelemetry.instrumentation.aiokafka"
-
-
-class TraceExporter(StrEnum):
-    """The choices of `--traces`."""
-
-    OFF = "off"
-    CONSOLE = "console"
-    OTLP = "otlp"
-
-
-@dataclass(frozen=True, slots=True)
-class TracingOptions:
-    """What a user can say about traces."""
-
-    exporter: TraceExporter = TraceExporter.OFF
-    endpoint: str | None = None
-    """Base URL of an OTLP/HTTP collector, e.g. `http://localhost:4318`; None takes `OTEL_EXPORTER_OTLP_ENDPOINT`."""
 
 
 class Tracing:

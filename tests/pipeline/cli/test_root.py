@@ -58,3 +58,11 @@ def test_there_is_a_script_for_each_shell(shell: str) -> None:
     environ = {**os.environ, "_PENSTOCK_COMPLETE": f"source_{shell}"}
     done = subprocess.run([PENSTOCK], env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert "_PENSTOCK_COMPLETE" in done.stdout
+
+
+def test_the_service_imports_no_web_server_and_no_tracing_unless_asked() -> None:
+    code = (
+        "import sys, pipeline.cli.run; print(sorted({'aiohttp', 'opentelemetry', 'rich.progress'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
