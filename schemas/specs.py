@@ -166,6 +166,16 @@ class Security:
     key_file: Path | None = None
     key_password: str | None = field(default=None, repr=False)
     check_hostname: bool = True
+    token_file: Path | None = None
+    """For OAUTHBEARER: a file with a token that someone else keeps fresh."""
+    token_endpoint: str | None = None
+    """For OAUTHBEARER: where tokens are fetched with the client's credentials."""
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    client_secret_file: Path | None = None
+    scope: str | None = None
+    token_ca_file: Path | None = None
+    """The authority of the token endpoint's certificate; the system's when None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient
 
 from pipeline.kafka.errors import translate
-from pipeline.kafka.security import security_faults, ssl_context
+from pipeline.kafka.security import has_tokens, security_faults, ssl_context
+from pipeline.kafka.tokens import token_provider
 from schemas.errors import ConfigError, Fault
 from schemas.specs import KafkaSpec
 
@@ -137,6 +138,8 @@ def _common(kafka: KafkaSpec) -> dict[str, Any]:
         options["sasl_mechanism"] = security.mechanism
         options["sasl_plain_username"] = security.username
         options["sasl_plain_password"] = security.password
+    if security.mechanism == "OAUTHBEARER" and has_tokens(security):
+        options["sasl_oauth_token_provider"] = token_provider(security)
     return options
 
 

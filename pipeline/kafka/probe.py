@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import errors
@@ -20,7 +21,9 @@ from aiokafka.protocol.admin import SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.kafka.client import admin_options
-from pipeline.kafka.trouble import Trouble, certificate_trouble
+from pipeline.kafka.security import token_source
+from pipeline.kafka.tokens import TokenError
+from pipeline.kafka.trouble import CERT, Trouble, certificate_trouble, validity_trouble
 from schemas.errors import ConfigError, Fault, TransportError
 from schemas.specs import KafkaSpec, Security
 
@@ -95,9 +98,11 @@ class _Broker:
             return await (self._tls_trouble(error) if encrypted else self._plaintext_trouble(error))
 
     async def _tls_trouble(self, error: BaseException) -> Trouble:
-        found = certificate_trouble(error, have_certificate=self.security.cert_file is not None)
+        own = self.security.cert_file
+        found = certificate_trouble(error, have_certificate=own is not None)
         if found is not None:
-            return found
+            dates = validity_trouble(own, datetime.now(UTC)) if own is not None and found.setting == CERT else None
+            return dates or found
         if await self._answers_plaintext():
             remedy = "use PLAINTEXT" if self.security.protocol == "SSL" else "use SASL_PLAINTEXT"
             return Trouble(f"protocol {self.security.protocol}, but this port is not encrypted", remedy, _PROTOCOL)
@@ -115,6 +120,8 @@ class _Broker:
         try:
             async with self._connected(self.security.protocol) as connection:
                 metadata = await connection.send(MetadataRequest([]))
+        except TokenError as error:
+            return error.trouble
         except _FAILURES as error:
             return await self._login_trouble(error)
         except ValueError:  # from aiokafka's SCRAM: the broker's proof is wrong
@@ -174,10 +181,11 @@ class _Broker:
     def _no_brokers(self) -> Trouble:
         """aiokafka takes the refusal of a token for a success; the answer to the next request is then empty."""
         if self.security.mechanism == "OAUTHBEARER":
-            remedy = "check what kafka.client.sasl_oauth_token_provider hands out"
-            return Trouble(
-                "the broker refused the token (OAUTHBEARER)", remedy, "kafka.client.sasl_oauth_token_provider"
+            source = token_source(self.security)
+            remedy = (
+                f"check what {source} hands out: its issuer, audience, scope and expiry must be what the broker expects"
             )
+            return Trouble("the broker refused the token (OAUTHBEARER)", remedy, source)
         return Trouble("it answers, but knows no broker yet", "wait until the cluster has started")
 
     async def _answers_plaintext(self) -> bool:

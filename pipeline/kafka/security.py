@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from schemas.errors import Fault
 from schemas.specs import KafkaSpec, Security
@@ -31,6 +32,20 @@ def ssl_context(security: Security) -> ssl.SSLContext:
         secret = security.key_password or ""
         context.load_cert_chain(security.cert_file, security.key_file, password=lambda: secret)
     return context
+
+
+def has_tokens(security: Security) -> bool:
+    """Whether the registry itself says where tokens come from."""
+    endpoint = security.token_endpoint is not None and security.client_id is not None
+    return endpoint or security.token_file is not None
+
+
+def token_source(security: Security) -> str:
+    """The setting that tokens come from, for messages."""
+    if security.token_file is not None:
+        return f"{_WHERE}.token_file"
+    endpoint = security.token_endpoint is not None
+    return f"{_WHERE}.token_endpoint" if endpoint else "kafka.client.sasl_oauth_token_provider"
 
 
 def security_faults(kafka: KafkaSpec) -> Iterator[Fault]:
@@ -62,23 +77,32 @@ def _sasl_faults(kafka: KafkaSpec) -> Iterator[Fault]:
         for name in ("username", "password"):
             if not getattr(security, name):
                 yield Fault(f"mechanism {mechanism} needs a {name}", f"set {_WHERE}.{name}", path=f"{_WHERE}.{name}")
-    if mechanism == "OAUTHBEARER" and "sasl_oauth_token_provider" not in kafka.client:
-        remedy = "set kafka.client.sasl_oauth_token_provider from code: only a program can hand one over"
-        yield Fault("mechanism OAUTHBEARER needs a token provider", remedy, path=f"{_WHERE}.mechanism")
+    if mechanism == "OAUTHBEARER" and not (has_tokens(security) or "sasl_oauth_token_provider" in kafka.client):
+        remedy = (
+            f"set {_WHERE}.token_file, or token_endpoint with client_id and client_secret_file; "
+            "or, from code, kafka.client.sasl_oauth_token_provider"
+        )
+        yield Fault("mechanism OAUTHBEARER needs tokens", remedy, path=f"{_WHERE}.mechanism")
+    if security.token_ca_file is not None:
+        yield from _authority_faults("token_ca", security.token_ca_file)
     if mechanism == "GSSAPI" and find_spec("gssapi") is None:
         yield Fault("mechanism GSSAPI needs the gssapi package", "pip install gssapi", path=f"{_WHERE}.mechanism")
 
 
 def _tls_faults(security: Security) -> Iterator[Fault]:
     if security.ca_file is not None:
-        try:
-            ssl.create_default_context(cafile=security.ca_file)
-        except OSError as error:
-            yield _file_fault("ca", security.ca_file, error, "it must hold the authority's certificate as PEM")
+        yield from _authority_faults("ca", security.ca_file)
     if security.cert_file is not None:
         yield from _pair_faults(security)
     elif security.key_file is not None:
         yield Fault("a key without its certificate", f"set {_WHERE}.cert", path=f"{_WHERE}.key")
+
+
+def _authority_faults(name: str, path: Path) -> Iterator[Fault]:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        yield _file_fault(name, path, error, "it must hold the authority's certificate as PEM")
 
 
 def _pair_faults(security: Security) -> Iterator[Fault]:

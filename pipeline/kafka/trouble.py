@@ -5,6 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.kafka.validity import validity
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class Trouble:
 
 
 _CA = "kafka.security.ca"
-_CERT = "kafka.security.cert"
+CERT = "kafka.security.cert"
 _HOST = "use a name that the certificate has in kafka.brokers, or set kafka.security.check_hostname: false"
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h, as ssl.SSLCertVerificationError.verify_code carries them
@@ -43,6 +47,16 @@ _VERIFICATION = {
 }
 
 
+def validity_trouble(path: Path, now: datetime) -> Trouble | None:
+    """What is wrong with the dates of our own certificate: a broker that refuses it does not say so."""
+    found = validity(path)
+    if found is None or found[0] <= now <= found[1]:
+        return None
+    begin, end = found
+    said = f"expired on {end:%Y-%m-%d %H:%M} UTC" if now > end else f"is not valid before {begin:%Y-%m-%d %H:%M} UTC"
+    return Trouble(f"the client certificate {path} {said}", "renew it (or check this machine's clock)", CERT)
+
+
 def certificate_trouble(error: BaseException, *, have_certificate: bool) -> Trouble | None:
     """What is wrong with either side's certificate; None when `error` is about something else."""
     for cause in _chain(error):
@@ -63,8 +77,8 @@ def _alert_trouble(reason: str, have_certificate: bool) -> Trouble:
         )
     if have_certificate:
         remedy = "use a certificate that the broker's truststore accepts"
-        return Trouble(f"the broker refused the client certificate ({said})", remedy, _CERT)
-    return Trouble(f"the broker wants a client certificate ({said})", "set kafka.security.cert and key", _CERT)
+        return Trouble(f"the broker refused the client certificate ({said})", remedy, CERT)
+    return Trouble(f"the broker wants a client certificate ({said})", "set kafka.security.cert and key", CERT)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

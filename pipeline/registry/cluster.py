@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from pipeline.registry.document import Document, Steps
 from schemas.errors import Fault
@@ -12,6 +13,17 @@ from schemas.specs import KafkaSpec, Registry, Security
 _BROKER = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 _SECURITY: Steps = ("kafka", "security")
 TOKEN_PROVIDER = "sasl_oauth_token_provider"
+_TOKEN_KEYS = {
+    "token_file": "token_file",
+    "token_endpoint": "token_endpoint",
+    "client_id": "client_id",
+    "client_secret": "client_secret",
+    "client_secret_file": "client_secret_file",
+    "scope": "scope",
+    "token_ca": "token_ca_file",
+}
+"""Keys of the file that only OAUTHBEARER reads, and their names in `Security`."""
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _OWN_KEY = {
     "bootstrap_servers": "brokers",
@@ -57,6 +69,7 @@ def cluster_faults(document: Document, registry: Registry) -> Iterator[Fault]:
     yield from _client(document, registry.kafka)
     yield from _mechanism(document, registry.kafka)
     yield from _credentials(document, registry.kafka.security)
+    yield from _tokens(document, registry.kafka)
     yield from _certificates(document, registry.kafka.security)
 
 
@@ -93,9 +106,6 @@ def _mechanism(document: Document, kafka: KafkaSpec) -> Iterator[Fault]:
     if not sasl and security.mechanism is not None:
         remedy = "use protocol: SASL_SSL (or SASL_PLAINTEXT), or leave mechanism out"
         yield document.fault(steps, f"a mechanism has no effect with protocol {security.protocol}", remedy)
-    if sasl and security.mechanism == "OAUTHBEARER" and TOKEN_PROVIDER not in kafka.client:
-        remedy = f"build the registry in code and give kafka client option {TOKEN_PROVIDER}, or use another mechanism"
-        yield document.fault(steps, "OAUTHBEARER needs a token provider, which only code can give", remedy)
 
 
 def _credentials(document: Document, security: Security) -> Iterator[Fault]:
@@ -108,6 +118,46 @@ def _credentials(document: Document, security: Security) -> Iterator[Fault]:
         if not needed and value is not None:
             remedy = "leave it out, or use protocol: SASL_SSL with a mechanism"
             yield document.fault((*_SECURITY, key), f"has no effect with protocol {security.protocol}", remedy)
+
+
+def _tokens(document: Document, kafka: KafkaSpec) -> Iterator[Fault]:
+    """Where OAUTHBEARER has its tokens from: a file, an endpoint, or the program (client option)."""
+    security = kafka.security
+    given = [key for key in _TOKEN_KEYS if getattr(security, _TOKEN_KEYS[key]) is not None]
+    if not security.protocol.startswith("SASL_") or security.mechanism != "OAUTHBEARER":
+        for key in given:
+            yield document.fault((*_SECURITY, key), "has no effect without mechanism OAUTHBEARER", "leave it out")
+        return
+    here = [key for key in ("token_file", "token_endpoint") if key in given]
+    if len(here) + (TOKEN_PROVIDER in kafka.client) != 1:
+        steps = (*_SECURITY, here[0] if here else "mechanism")
+        problem = "OAUTHBEARER has more than one source of tokens" if here else "OAUTHBEARER needs tokens"
+        remedy = f"set token_file, or token_endpoint with client_id and client_secret_file (or, from code, client option {TOKEN_PROVIDER})"
+        yield document.fault(steps, problem, remedy)
+    elif security.token_endpoint is not None:
+        yield from _endpoint(document, security)
+    else:
+        for key in given:
+            if key != "token_file":
+                yield document.fault((*_SECURITY, key), "has no effect without token_endpoint", "leave it out")
+
+
+def _endpoint(document: Document, security: Security) -> Iterator[Fault]:
+    steps: Steps = (*_SECURITY, "token_endpoint")
+    url = urlsplit(security.token_endpoint or "")
+    if url.scheme not in ("https", "http") or not url.hostname:
+        yield document.fault(steps, "{shown} is not a URL", "write https://host/path")
+    elif url.scheme == "http" and url.hostname not in _LOOPBACK:
+        problem = "{shown} is not encrypted: the client's secret and its tokens could be read on the way"
+        yield document.fault(steps, problem, "use https")
+    if security.client_id is None:
+        yield document.fault(steps, "token_endpoint needs a client_id", "add client_id")
+    secrets = [key for key in ("client_secret", "client_secret_file") if getattr(security, key)]
+    if not secrets:
+        remedy = 'add client_secret_file, or client_secret: "${KAFKA_CLIENT_SECRET}"'
+        yield document.fault(steps, "token_endpoint needs the client's secret", remedy)
+    elif len(secrets) > 1:
+        yield document.fault((*_SECURITY, "client_secret"), "there is a client_secret_file as well", "keep one of them")
 
 
 def _certificates(document: Document, security: Security) -> Iterator[Fault]:

@@ -17,7 +17,7 @@ _SHOWN_CHARACTERS_MAX = 80
 Steps = tuple[str | int, ...]
 """The way from the top of the file to a value: keys and list indexes."""
 
-_HIDDEN = (("kafka", "security", "username"), ("kafka", "security", "password"), ("kafka", "security", "key_password"))
+_HIDDEN = tuple(("kafka", "security", key) for key in ("username", "password", "key_password", "client_secret"))
 _VALUE = "the value"
 
 

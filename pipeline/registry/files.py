@@ -13,6 +13,8 @@ from schemas.specs import Registry, Security, TransformerSpec
 MODULE_BYTES_MAX = 32 << 20
 """What the sandbox takes."""
 PEM_BYTES_MAX = 4 << 20
+_BARE = frozenset({"token_file", "client_secret_file"})
+"""These hold a token or a secret, no PEM."""
 
 _MAGIC = b"\0asm"
 _CORE_VERSION = b"\1\0\0\0"
@@ -86,12 +88,19 @@ def _unreadable(path: Path, size_bytes_max: int) -> tuple[str, str]:
 
 
 def _pem_faults(document: Document, security: Security) -> Iterator[Fault]:
-    named = (("ca", security.ca_file), ("cert", security.cert_file), ("key", security.key_file))
+    named = (
+        ("ca", security.ca_file),
+        ("cert", security.cert_file),
+        ("key", security.key_file),
+        ("token_ca", security.token_ca_file),
+        ("token_file", security.token_file),
+        ("client_secret_file", security.client_secret_file),
+    )
     for key, path in named:
         if path is None:
             continue
         problem, remedy = _unreadable(path, PEM_BYTES_MAX)
-        if not problem and b"-----BEGIN" not in _content(path):
+        if not problem and key not in _BARE and b"-----BEGIN" not in _content(path):
             problem, remedy = (
                 "{shown} is not a PEM file: it has no -----BEGIN line",
                 "convert it, e.g. with openssl -outform PEM",

@@ -65,8 +65,26 @@ _BATCH = {
     "commit_events": "commit_events_max",
     "in_flight": "in_flight_bytes_max",
 }
-_SECURITY = ("protocol", "mechanism", "username", "password", "key_password", "check_hostname")
-_SECURITY_FILES = {"ca": "ca_file", "cert": "cert_file", "key": "key_file"}
+_SECURITY = (
+    "protocol",
+    "mechanism",
+    "username",
+    "password",
+    "key_password",
+    "check_hostname",
+    "token_endpoint",
+    "client_id",
+    "client_secret",
+    "scope",
+)
+_SECURITY_FILES = {
+    "ca": "ca_file",
+    "cert": "cert_file",
+    "key": "key_file",
+    "token_file": "token_file",
+    "client_secret_file": "client_secret_file",
+    "token_ca": "token_ca_file",
+}
 _KAFKA_MS = ("transaction_timeout", "request_timeout", "rebalance_timeout", "max_poll_interval", "session_timeout")
 _FEATURES = ("simd", "relaxed_simd", "bulk_memory", "reference_types", "multi_value", "threads", "tail_call")
 _ENGINE = ("tier", "pooling", "debug", "nan_canonicalization")

@@ -96,7 +96,7 @@ def test_a_bad_option_is_refused_everywhere(
         (Security("SASL_SSL", "SCRAM"), "mechanism", "unknown mechanism 'SCRAM'"),
         (Security("SASL_SSL", "PLAIN", "shop"), "password", "needs a password"),
         (Security("SASL_SSL", "PLAIN", password="hush-hush"), "username", "needs a username"),
-        (Security("SASL_SSL", "OAUTHBEARER"), "mechanism", "token provider"),
+        (Security("SASL_SSL", "OAUTHBEARER"), "mechanism", "needs tokens"),
         (Security("SSL", "PLAIN", "shop", "hush-hush"), "protocol", "use SASL_SSL"),
         (Security(ca_file=Path("ca.pem")), "protocol", "use SSL"),
         (Security("SSL", ca_file=Path("/nowhere/ca.pem")), "ca", "there is no file /nowhere/ca.pem"),

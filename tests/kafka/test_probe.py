@@ -118,6 +118,17 @@ def test_a_client_certificate_of_a_stranger_is_named(secure_kafka: KafkaBroker, 
 
 
 @pytest.mark.services
+def test_a_client_certificate_that_has_expired_is_named(secure_kafka: KafkaBroker, authority: Authority) -> None:
+    old = authority.issue("old-client", age_days=30)
+    error = refusal(
+        spec(secure_kafka.address("MUTUAL"), security=Security("SSL", ca_file=authority.file, cert_file=old))
+    )
+    assert f"the client certificate {old} expired on " in str(error)
+    assert "renew it" in str(error)
+    assert "kafka.security.cert: " in str(error)
+
+
+@pytest.mark.services
 def test_right_settings_pass(secure_kafka: KafkaBroker, authority: Authority) -> None:
     tls = Security("SSL", ca_file=authority.file)
     client = authority.issue("client", password="sesame")

@@ -68,7 +68,7 @@ def test_the_longest_topic_passes() -> None:
 
 
 def test_nothing_shows_secrets() -> None:
-    security = SecurityEntry(username="shop-user", password="hunter2", key_password="hunter3")
+    security = SecurityEntry(username="shop-user", password="hunter2", key_password="hunter3", client_secret="hunter5")
     transformer = TransformerEntry(module="x.wasm", config={"salt": "hunter4"})
     for text in (repr(security), str(security), repr(transformer)):
         assert "hunter" not in text

@@ -15,10 +15,13 @@ PLAIN_USER, PLAIN_PASSWORD = "plain-shop", "battery-staple"
 _PROTOCOLS = {
     **{name: name for name in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")},
     **dict.fromkeys(("CONTROLLER", "ELSEWHERE"), "PLAINTEXT"),
-    "OAUTH": "SASL_PLAINTEXT",
+    **dict.fromkeys(("OAUTH", "HASTY"), "SASL_PLAINTEXT"),
+    "SCRAM256": "SASL_SSL",
     **dict.fromkeys(("MUTUAL", "EXPIRED", "SELFSIGNED"), "SSL"),
 }
-_TLS = ("SSL", "SASL_SSL", "MUTUAL", "EXPIRED", "SELFSIGNED")
+_TLS = ("SSL", "SASL_SSL", "SCRAM256", "MUTUAL", "EXPIRED", "SELFSIGNED")
+SESSION_S = 1.5
+"""How long HASTY lets a connection live on one login."""
 _PLAIN_JAAS = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{PLAIN_USER}="{PLAIN_PASSWORD}";'
 _SCRAM_JAAS = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 _OAUTH_JAAS = (
@@ -27,10 +30,10 @@ _OAUTH_JAAS = (
 )
 
 
-def unsecured_token(subject: str) -> str:
-    """A token such as the OAUTH listener takes: claims without a signature, valid for an hour."""
+def unsecured_token(subject: str, life_s: float = 3_600) -> str:
+    """A token such as the OAUTH listener takes: claims without a signature, valid for an hour unless said otherwise."""
     now = time.time()
-    parts = ({"alg": "none"}, {"sub": subject, "iat": now, "exp": now + 3_600})
+    parts = ({"alg": "none"}, {"sub": subject, "iat": now + min(0, life_s), "exp": now + life_s})
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
     return ".".join((*encoded, ""))
 
@@ -39,7 +42,8 @@ def secure_broker(folder: Path, authority: Authority) -> KafkaBroker:
     """SASL_PLAINTEXT has SCRAM-SHA-512 and PLAIN, SASL_SSL only SCRAM-SHA-512, MUTUAL wants a client certificate.
 
     EXPIRED and SELFSIGNED are TLS listeners with such certificates; all certificates name `localhost` only. OAUTH
-    takes unsigned tokens. ELSEWHERE is unencrypted and sends its clients to a host that nobody knows.
+    takes unsigned tokens, and so does HASTY, which ends each connection after `SESSION_S`. SCRAM256 is TLS with
+    SCRAM-SHA-256 only. ELSEWHERE is unencrypted and sends its clients to a host that nobody knows.
     """
     stores = {name: authority.issue("broker") for name in _TLS}
     stores["EXPIRED"] = authority.issue("expired", age_days=30)
@@ -53,6 +57,11 @@ def secure_broker(folder: Path, authority: Authority) -> KafkaBroker:
         "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": _SCRAM_JAAS,
         "listener.name.oauth.sasl.enabled.mechanisms": "OAUTHBEARER",
         "listener.name.oauth.oauthbearer.sasl.jaas.config": _OAUTH_JAAS,
+        "listener.name.hasty.sasl.enabled.mechanisms": "OAUTHBEARER",
+        "listener.name.hasty.oauthbearer.sasl.jaas.config": _OAUTH_JAAS,
+        "listener.name.hasty.oauthbearer.connections.max.reauth.ms": str(int(SESSION_S * 1000)),
+        "listener.name.scram256.sasl.enabled.mechanisms": "SCRAM-SHA-256",
+        "listener.name.scram256.scram-sha-256.sasl.jaas.config": _SCRAM_JAAS,
         "listener.name.mutual.ssl.client.auth": "required",
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(authority.file),
@@ -66,9 +75,13 @@ def secure_broker(folder: Path, authority: Authority) -> KafkaBroker:
         properties[f"listener.name.{name.lower()}.ssl.keystore.location"] = str(store)
     return KafkaBroker(
         folder,
-        listeners=("SASL_PLAINTEXT", "OAUTH", "ELSEWHERE", *_TLS),
+        listeners=("SASL_PLAINTEXT", "OAUTH", "HASTY", "ELSEWHERE", *_TLS),
         advertised={"ELSEWHERE": "nowhere.invalid:9092"},
         properties=properties,
-        format_args=("--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"),
+        format_args=tuple(
+            word
+            for mechanism in ("SCRAM-SHA-512", "SCRAM-SHA-256")
+            for word in ("--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]")
+        ),
         heap="256m",
     )
