@@ -127,6 +127,7 @@ class KafkaSink:
                 await producer.stop()
         except Exception:
             await _tear_down(producer)
+        _forget_unsent(producer)
 
     async def _begin(self) -> None:
         if self._transactional_id is not None and not self._in_transaction:
@@ -213,6 +214,14 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
     """Mark the outcome of an abandoned produce as seen."""
     if not future.cancelled():
         future.exception()
+
+
+def _forget_unsent(producer: AIOKafkaProducer) -> None:
+    """Batches that never left carry the producer's error twice, once for whoever waits for room: nobody does any more."""
+    for batches in producer._message_accumulator._batches.values():  # noqa: SLF001 - else asyncio complains of each
+        for batch in batches:
+            batch.future.add_done_callback(_retrieve)
+            batch._drain_waiter.add_done_callback(_retrieve)  # noqa: SLF001
 
 
 async def _tear_down(producer: AIOKafkaProducer) -> None:

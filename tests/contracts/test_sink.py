@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import random
 
 import pytest
@@ -56,6 +58,28 @@ async def test_what_was_not_committed_is_never_seen(honest_cluster: Cluster) -> 
         await sink.commit(3)
     assert values(await cluster.read(to)) == [b"of a neighbour", b"100", b"101", b"102"]
     await sink.close()  # again: never raises
+
+
+@scenario
+async def test_a_fenced_sink_leaves_no_complaint_behind(honest_cluster: Cluster) -> None:
+    cluster = honest_cluster
+    topic, to, other = await cluster.topic("orders"), await cluster.topic("out"), await cluster.topic("other")
+    spec, zero = route([topic], to, also_to=(other,)), TopicPartition(topic, 0)
+    zombie, living = transport(cluster, spec), transport(cluster, spec)
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(str(context)))
+    async with opened(zombie, zero, zombie.source("orders")) as old:
+        await old.write(outgoing(to, [event(b"first")]))
+        async with opened(living, zero, living.source("orders")) as new:
+            with pytest.raises(FencedError):
+                # A partition that is new to the transaction: its batches wait for a permission that does not come.
+                await old.write(outgoing(other, [event(b"of the zombie")]))
+                await old.write(outgoing(other, [event(b"and another")]))
+                await old.commit(2)
+            await new.commit(1)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
 
 
 @scenario
