@@ -69,6 +69,7 @@ class RouteRunner:
         self._failing_since: float | None = None
         """When fetching began to fail; None while it goes well."""
         self._stopping = False
+        self._stop_asked = asyncio.Event()
         self._around = Surroundings(
             route=route,
             transport=transport,
@@ -87,7 +88,7 @@ class RouteRunner:
         try:
             async with asyncio.TaskGroup() as self._group:
                 try:
-                    await self._source.start(self)
+                    await self._join()
                     while not self._stopping:
                         await self._turn()
                     await self._drain(list(self.lanes.values()), drain_s())
@@ -96,6 +97,18 @@ class RouteRunner:
         finally:
             self._vitals.left(self.route.name)
             await self._leave()
+
+    async def _join(self) -> None:
+        """Join the group, which can take as long as another member takes to be missed; given up when told to stop meanwhile."""
+        joining, asked = asyncio.ensure_future(self._source.start(self)), asyncio.ensure_future(self._stop_asked.wait())
+        try:
+            await asyncio.wait({joining, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if joining.done():
+                joining.result()
+        finally:
+            asked.cancel()
+            joining.cancel()
+            await asyncio.gather(asked, joining, return_exceptions=True)
 
     async def _leave(self) -> None:
         """Leaving is a courtesy to the other members: when it fails, whatever ended the route is still the reason."""
@@ -112,6 +125,7 @@ class RouteRunner:
     def stop(self) -> None:
         """Fetch no more and drain."""
         self._stopping = True
+        self._stop_asked.set()
         self._room.set()
 
     def released(self, key: str) -> None:

@@ -37,11 +37,11 @@ class Supervisor:
         shutdown_timeout_s: float,
         clock: Clock,
         environ: Callable[[str], Mapping[str, str]],
-        on_end: Callable[[str], None],
+        on_end: Callable[[str, int], None],
     ) -> None:
         """`command` starts one worker, in the environment that `environ(name)` gives for its name, which is never used twice.
 
-        `on_end(name)` is told when a worker's process is gone.
+        `on_end(name, code)` is told when a worker's process is gone, and with which exit code (negative: the signal).
         """
         self._command = command
         self._count = count
@@ -79,7 +79,7 @@ class Supervisor:
         while True:
             name = f"worker-{worker}.{next(self._started)}"
             code = await self._run_once(worker, name)
-            self._on_end(name)
+            self._on_end(name, code)
             if self._stopping.is_set():
                 # terminated before it had set its handlers: it had not begun
                 return 0 if code in (0, -signal.SIGTERM) else 1

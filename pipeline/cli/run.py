@@ -21,6 +21,7 @@ import typer
 from pipeline.app import check_cluster
 from pipeline.backfill import Limit
 from pipeline.clock import SystemClock
+from pipeline.kafka.farewell import bid_farewell
 from pipeline.observe.catalogue import RECORDS
 from pipeline.observe.fleet import Fleet
 from pipeline.observe.logs import LEVELS, configure_logging
@@ -31,7 +32,7 @@ from pipeline.service import ServiceOptions, serve, tune_process
 from pipeline.supervisor import Supervisor
 from pipeline.workers import default_worker_count
 from sandbox import Sandbox, Transformer
-from schemas.errors import ConfigError, Fault
+from schemas.errors import ConfigError, Fault, TransportError
 from schemas.event import TopicPartition
 from schemas.specs import Registry
 
@@ -102,6 +103,7 @@ def run(
         loaded, transformers = load_checked(registry, sandbox)
         _log.debug("the registry is checked and its modules are loaded")
         if processes == 1:
+            loaded = _as_worker(loaded, Path(snapshot)) if snapshot else loaded
             tune_process()
             if until_end:
                 _tell(asyncio.run(_serve_until_end(loaded, sandbox, transformers, options)), json=json)
@@ -181,11 +183,17 @@ async def _supervise(
             bound = {_ENDS: str(ends)} if limit is not None else {}
             return {**os.environ, **bound, _SNAPSHOT: str(fleet.path(name))}
 
+        def ended(name: str, code: int) -> None:
+            fleet.ended(name)
+            if code != 0:
+                farewells.append(asyncio.create_task(_bid_farewell(registry, _client_id(fleet.path(name)))))
+
+        farewells: list[asyncio.Task[None]] = []
         supervisor = Supervisor(
             command,
             processes,
             environ=environ,
-            on_end=fleet.ended,
+            on_end=ended,
             shutdown_timeout_s=registry.shutdown_timeout_s,
             clock=clock,
         )
@@ -197,6 +205,7 @@ async def _supervise(
         try:
             return await supervisor.run()
         finally:
+            await asyncio.gather(*farewells)
             if enough is not None:
                 enough.cancel()
             if done is not None:
@@ -216,6 +225,28 @@ def _admin(address: Address, fleet: Fleet) -> Admin:
     from pipeline.observe.admin import Admin
 
     return Admin(address, fleet.samples, fleet.health)
+
+
+def _client_id(snapshot: Path) -> str:
+    """A worker's name for the brokers, which no other process ever has: the supervisor's folder is its own."""
+    return f"{snapshot.parent.name}-{snapshot.stem}"
+
+
+def _as_worker(registry: Registry, snapshot: Path) -> Registry:
+    """With a client id of its own, unless the registry names one: then it is needed for something else, such as a quota."""
+    client = {"client_id": _client_id(snapshot), **registry.kafka.client}
+    return replace(registry, kafka=replace(registry.kafka, client=client))
+
+
+async def _bid_farewell(registry: Registry, client_id: str) -> None:
+    """The group need not wait for a worker that was killed."""
+    if "client_id" in registry.kafka.client:
+        return
+    groups = {route.group for route in registry.routes.values()}
+    try:
+        await bid_farewell(registry.kafka, groups, client_id)
+    except TransportError as error:
+        _log.info("the group will notice by itself that a worker is gone: %s", error)
 
 
 async def _stop_when(enough: asyncio.Event, supervisor: Supervisor, fleet: Fleet) -> None:

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CorruptRecordException, IllegalStateError, NoOffsetForPartitionError
+from aiokafka.protocol.group import LeaveGroupRequest
 from cramjam import DecompressionError
 
 from pipeline.kafka.blocks import Consumer, joined, offset_after
@@ -44,6 +45,10 @@ async def within(seconds: float, what: str, call: Awaitable[T]) -> T:
         raise TransportError(f"{what}: no answer within {seconds:g} s") from error
     except Exception as error:
         raise translate(error) from error
+
+
+_JOIN_S = 1.0
+"""How long leaving a group may wait for a join that is under way."""
 
 
 class KafkaSource:
@@ -184,7 +189,7 @@ class KafkaSource:
             return
         try:
             async with asyncio.timeout(min(10.0, self._timeout_s)):
-                await self._consumer.stop()
+                await self._leave(self._consumer)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -194,6 +199,23 @@ class KafkaSource:
                 await self._consumer._client.close()  # noqa: SLF001 - a second `stop` does nothing
         except Exception as error:
             raise translate(error) from error
+
+    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+        """Leave the group; in the middle of joining it the client would wait for the join, which others may hold up.
+
+        The broker answers one request of a connection after another: the farewell takes another one than the join.
+        """
+        stopping = asyncio.ensure_future(consumer.stop())
+        try:
+            await asyncio.wait({stopping}, timeout=_JOIN_S)
+            coordinator = consumer._coordinator  # noqa: SLF001 - there is no public way to stop joining
+            if not stopping.done() and coordinator is not None and coordinator.coordinator_id is not None:
+                farewell = LeaveGroupRequest(self._route.group, coordinator.member_id)
+                await consumer._client.send(coordinator.coordinator_id, farewell)  # noqa: SLF001
+            await stopping
+        finally:
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
 
     async def _locate(self, partition: KafkaPartition) -> Position:
         consumer = self._live()

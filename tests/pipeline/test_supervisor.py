@@ -16,7 +16,7 @@ from pipeline.supervisor import Supervisor
 async def main():
     supervisor = Supervisor(
         [sys.executable, "-c", sys.argv[1]], 2, shutdown_timeout_s=5, clock=SystemClock(), environ=lambda name: {},
-        on_end=lambda name: None,
+        on_end=lambda name, code: None,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
