@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from pipeline.assembly import make_breakers, make_chain
 from pipeline.clock import SystemClock
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # other transports do not need Kafka's client
     from pipeline.kafka.topics import TopicReport
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 _CAUGHT_UP_FACTOR = 5
 """How many times as often a lane commits in exactly-once mode when it has caught up: nobody sees an event before its commit."""
 _COMMITS_PER_S = 100
@@ -72,7 +71,7 @@ class Pipeline:
         taken up to its end only, and one without an end not at all; `run` goes on until `stop` all the same.
         """
         _require_assertions()
-        self.registry = registry if isinstance(registry, Registry) else _load(Path(registry))
+        self.registry, self._placed = (registry, _as_it_is) if isinstance(registry, Registry) else _load(Path(registry))
         self._transport = transport
         self._observer = observer or NullObserver()
         self._vitals = vitals or NullVitals()
@@ -91,12 +90,10 @@ class Pipeline:
         """Until `stop`. Raises ConfigError (nothing was started), or TransportError (nothing uncommitted was left behind)."""
         try:
             transformers = await self._load_transformers()
-            transport = self._transport or await self._unless_stopped(_connect(self.registry))
-            if transport is None:
-                return
+            transport = self._transport or await _connect(self.registry)
             control = Control(transport.control(), self._clock)
             try:
-                await self._unless_stopped(control.open())
+                await control.open()
                 await self._run_routes(transport, control, transformers)
             finally:
                 await control.close()
@@ -120,27 +117,22 @@ class Pipeline:
         lanes = (lane for runner in self._runners for lane in runner.lanes.values())
         return [LaneStatus(lane.identity, lane.state, lane.reason) for lane in lanes]
 
-    async def _unless_stopped(self, call: Coroutine[Any, Any, T]) -> T | None:
-        """What `call` returns; None when `stop` was called before it was done: nothing was begun that would have to be finished."""
-        asked, calling = asyncio.create_task(self._stopping.wait()), asyncio.create_task(call)
-        try:
-            await asyncio.wait({asked, calling}, return_when=asyncio.FIRST_COMPLETED)
-            return calling.result() if calling.done() else None
-        finally:
-            asked.cancel()
-            calling.cancel()
-            await asyncio.gather(asked, calling, return_exceptions=True)
-
     async def _load_transformers(self) -> dict[str, Transformer]:
         """Compile and try out every module that a route uses; off the loop, compiling takes a while."""
         used = dict.fromkeys(name for route in self.registry.routes.values() for name in route.through)
         loaded, specs = dict(self._transformers), self.registry.transformers
-        try:
-            for name in used:
-                if name not in loaded:
+        faults: list[Fault] = []
+        for name in used:
+            if name not in loaded:
+                try:
                     loaded[name] = await asyncio.to_thread(self._sandbox.load, specs[name])
-        except ModuleFault as fault:
-            raise ConfigError(Fault(fault.problem, fault.remedy, path=f"transformers.{fault.module}")) from fault
+                except ModuleFault as fault:
+                    place = f"transformers.{name}.module"
+                    faults.append(self._placed(Fault(fault.problem, fault.remedy, path=place)))
+                except ConfigError as error:
+                    faults += map(self._placed, error.faults)
+        if faults:
+            raise ConfigError(*faults)
         return loaded
 
     async def _run_routes(
@@ -211,10 +203,16 @@ def _require_assertions() -> None:
         )
 
 
-def _load(path: Path) -> Registry:
-    from pipeline.registry import load_registry
+def _load(path: Path) -> tuple[Registry, Callable[[Fault], Fault]]:
+    """The registry, and what gives a fault its place in the file."""
+    from pipeline.registry import load_located
 
-    return load_registry(path)
+    located = load_located(path)
+    return located.registry, located.placed
+
+
+def _as_it_is(fault: Fault) -> Fault:
+    return fault
 
 
 async def _connect(registry: Registry) -> Transport:

@@ -10,13 +10,11 @@ from aiokafka import errors
 
 from pipeline.kafka.cluster import NewTopic, Refusal
 from pipeline.kafka.topic_prefix import Prefix, prefixes
+from schemas.dead_letter import HEADROOM_BYTES
 from schemas.errors import Fault
-from schemas.limits import KIB
 from schemas.specs import KafkaSpec, Registry, RouteSpec
 from schemas.topics import matches
 
-DEAD_LETTER_HEADERS_BYTES = 64 * KIB
-"""Room that a dead letter needs beyond its source record, for `penstock.*` headers with a traceback."""
 _MESSAGE_BYTES_DEFAULT = 1_048_588
 """Kafka's own `max.message.bytes`."""
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}", re.ASCII)
@@ -68,19 +66,33 @@ def name_fault(topic: str, uses: list[Use]) -> Fault | None:
     return Fault(f"{topic!r} is not a topic name ({_listed(uses)})", remedy, path=uses[0].path)
 
 
-def new_topic(topic: str, registry: Registry, brokers: int, settings: Settings, existing: Collection[str]) -> NewTopic:
-    """How a missing topic is made, or would be: a dead-letter topic takes what its sources take, the control topic is compacted."""
+def new_topic(
+    topic: str, registry: Registry, brokers: int, settings: Settings, existing: Mapping[str, int]
+) -> NewTopic:
+    """How a missing topic is made, or would be: a dead-letter topic takes what its sources take, the control topic is compacted.
+
+    `existing` has the partition count of each topic there is: without `create_topics`, a topic gets as many partitions as the
+    sources of what is written to it, so that events keep their partition.
+    """
     shape = registry.create_topics
     if topic == registry.kafka.control_topic:
         replicas = shape.replication_factor if shape is not None else min(3, max(1, brokers))
         return NewTopic(topic, 1, replicas, {"cleanup.policy": "compact"})
     size = dead_letter_bytes(topic, registry, settings, existing)
     if size is None and shape is None and _awaits_sources(topic, registry, existing):
-        size = _MESSAGE_BYTES_DEFAULT + DEAD_LETTER_HEADERS_BYTES
+        size = _MESSAGE_BYTES_DEFAULT + HEADROOM_BYTES
     partitions, replicas = (
-        (shape.partitions, shape.replication_factor) if shape is not None else (1, min(3, max(1, brokers)))
+        (shape.partitions, shape.replication_factor)
+        if shape is not None
+        else (_like_sources(topic, registry, existing), min(3, max(1, brokers)))
     )
     return NewTopic(topic, partitions, replicas, {_SIZE: str(size)} if size else {})
+
+
+def _like_sources(topic: str, registry: Registry, existing: Mapping[str, int]) -> int:
+    """The most partitions that a source has whose events may go to this topic; 1 when there is none yet."""
+    routes = [r for r in registry.routes.values() if topic in (*r.destinations, r.dead_letter)]
+    return max((existing[s] for r in routes for s in sources(r, existing) if s in existing), default=1)
 
 
 def _awaits_sources(topic: str, registry: Registry, existing: Collection[str]) -> bool:
@@ -94,7 +106,7 @@ def dead_letter_bytes(topic: str, registry: Registry, settings: Settings, existi
     routes = [route for route in registry.routes.values() if route.dead_letter == topic]
     sizes = [_size(settings, source) for route in routes for source in sources(route, existing)]
     known = [size for size in sizes if size is not None]
-    return max(known) + DEAD_LETTER_HEADERS_BYTES if known else None
+    return max(known) + HEADROOM_BYTES if known else None
 
 
 def absence_fault(
@@ -136,12 +148,12 @@ def size_findings(
         have, by_source = _size(settings, route.dead_letter), {s: _size(settings, s) for s in sources(route, existing)}
         largest = max(by_source, key=lambda source: by_source[source] or 0, default=None)
         size = by_source[largest] if largest is not None else None
-        if have is None or size is None or have >= size + DEAD_LETTER_HEADERS_BYTES:
+        if have is None or size is None or have >= size + HEADROOM_BYTES:
             continue
         least = dead_letter_bytes(route.dead_letter, registry, settings, existing)
         problem = (
             f"a dead letter may not fit topic {route.dead_letter}: {_SIZE} is {have}, but a record of {largest} may have "
-            f"{size} bytes, and its dead letter up to {DEAD_LETTER_HEADERS_BYTES} more in headers"
+            f"{size} bytes, and its dead letter up to {HEADROOM_BYTES} more in headers"
         )
         command = f"kafka-configs.sh --bootstrap-server {server} --alter --topic {route.dead_letter} --add-config {_SIZE}={least}"
         remedy = f"{command}{'' if route.truncate_oversize else ', or set oversize: truncate'}"

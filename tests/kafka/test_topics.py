@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AclOperation, ResourcePatternType, ResourceType
 
+from pipeline.kafka.topic_rules import new_topic
 from pipeline.kafka.topics import TopicReport, ensure_topics
+from schemas.dead_letter import HEADROOM_BYTES
 from schemas.errors import ConfigError, Fault
 from schemas.specs import CreateTopics, Delivery, KafkaSpec, Registry, RouteSpec, Security
 from tests.services.access import deny, reserve
@@ -20,7 +22,7 @@ from tests.services.topics import committed_offsets, create_topic, produce, prod
 
 Names = Callable[[str], str]
 DEFAULT_BYTES = 1_048_588
-ROOMY = {"max.message.bytes": str(DEFAULT_BYTES + 65_536)}
+ROOMY = {"max.message.bytes": str(DEFAULT_BYTES + HEADROOM_BYTES)}
 DAY_MS = 86_400_000
 
 
@@ -60,7 +62,7 @@ def test_the_report_knows_partitions_and_sizes(kafka_broker: KafkaBroker, unique
     report = check(registry(kafka_broker.bootstrap, spec, control))
     assert report.partitions == {spec.sources[0]: 2, spec.to: 3, spec.also_to[0]: 3, spec.dead_letter: 1, control: 1}
     assert report.message_bytes_max[spec.to] == DEFAULT_BYTES
-    assert report.message_bytes_max[spec.dead_letter] == DEFAULT_BYTES + 65_536
+    assert report.message_bytes_max[spec.dead_letter] == DEFAULT_BYTES + HEADROOM_BYTES
     assert report.created == (control,)
     assert report.warnings == ()
 
@@ -74,10 +76,23 @@ def test_every_missing_topic_is_a_fault_of_its_own(kafka_broker: KafkaBroker, un
     assert f"kafka-topics.sh --bootstrap-server {kafka_broker.bootstrap} --create" in found["routes.orders.to"]
     assert "or set create_topics" in found["routes.orders.to"]
     assert "(route orders writes its dead letters to it)" in found["routes.orders.dead_letter"]
-    room = "--config max.message.bytes=1114124"  # of a source made as Kafka makes it, and the headers
+    room = "--config max.message.bytes=1064972"  # of a source made as Kafka makes it, and the headers
     assert room in found["routes.orders.dead_letter"]
     assert room not in found["routes.orders.to"]
     assert "'no good' is not a topic name" in found["routes.orders.also_to"]
+
+
+def test_the_suggested_topic_has_as_many_partitions_as_its_sources() -> None:
+    orders = RouteSpec("orders", ("in", "more"), (), "out", "dead", "g", also_to=("side",))
+    audit = RouteSpec("audit", (), (), "log", "dead", "g2", pattern="audit-.*")
+    spec = Registry(transformers={}, routes={"orders": orders, "audit": audit})
+    existing = {"in": 6, "more": 4, "audit-a": 9}
+    suggested = {topic: new_topic(topic, spec, 1, {}, existing).partitions for topic in ("out", "side", "dead", "log")}
+    assert suggested == {"out": 6, "side": 6, "dead": 9, "log": 9}
+    assert new_topic("out", spec, 1, {}, {}).partitions == 1
+    assert new_topic(spec.kafka.control_topic, spec, 1, {}, existing).partitions == 1
+    declared = replace(spec, create_topics=CreateTopics(partitions=2))
+    assert new_topic("out", declared, 1, {}, existing).partitions == 2
 
 
 @pytest.mark.services
@@ -88,7 +103,7 @@ def test_missing_topics_are_created_when_declared(kafka_broker: KafkaBroker, uni
     first = check(declared)
     assert set(first.created) == {spec.to, spec.dead_letter, control}
     assert first.partitions == {spec.sources[0]: 2, spec.to: 5, spec.dead_letter: 5, control: 1}
-    assert first.message_bytes_max[spec.dead_letter] == 2_065_536
+    assert first.message_bytes_max[spec.dead_letter] == 2_000_000 + HEADROOM_BYTES
     assert first.warnings == ()
     again = check(declared)
     assert again.created == ()
@@ -115,7 +130,10 @@ def test_a_dead_letter_topic_must_hold_the_largest_record_and_its_headers(
     control = unique("control")
     (fault,) = faults(registry(kafka_broker.bootstrap, spec, control))
     assert fault.path == "routes.orders.dead_letter"
-    assert f"--alter --topic {spec.dead_letter} --add-config max.message.bytes={DEFAULT_BYTES + 65_536}" in fault.remedy
+    assert (
+        f"--alter --topic {spec.dead_letter} --add-config max.message.bytes={DEFAULT_BYTES + HEADROOM_BYTES}"
+        in fault.remedy
+    )
     report = check(registry(kafka_broker.bootstrap, replace(spec, truncate_oversize=True), control))
     assert [spec.dead_letter in warning for warning in report.warnings] == [True]
 

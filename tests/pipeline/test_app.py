@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,28 @@ def test_a_refused_module_is_a_config_error_before_anything_starts() -> None:
     with pytest.raises(ConfigError, match="no_such_export"):
         asyncio.run(pipeline.run())
     assert broker.committed == {}
+
+
+def test_every_refused_module_is_told_with_its_place_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "registry.yaml"
+    file.write_text(
+        f"""version: 1
+transformers:
+  up: {{module: {MODULES}/uppercase.wasm, function: no_such_export}}
+  good: {{module: {MODULES}/passthrough.wasm}}
+  down: {{module: {MODULES}/uppercase.wasm, function: nor_this_one}}
+routes:
+  r: {{from: in, through: [up, good, down], to: out}}
+"""
+    )
+    pipeline = Pipeline(file, transport=MemoryTransport(build(), MemoryBroker()))
+    with pytest.raises(ConfigError) as refused:
+        asyncio.run(pipeline.run())
+    assert [(fault.path, fault.line) for fault in refused.value.faults] == [
+        ("transformers.up.module", 3),
+        ("transformers.down.module", 5),
+    ]
+    assert all(name in str(refused.value) for name in ("no_such_export", "nor_this_one"))
 
 
 def test_what_ended_it_is_raised_not_a_group(sandbox: Sandbox) -> None:

@@ -30,7 +30,20 @@ def create_topic(bootstrap: str, name: str, partitions: int = 1, config: Mapping
     """Create a topic, wait until it can be used, and return its name."""
     admin = _admin(bootstrap)
     _await(admin, admin.create_topics([NewTopic(name, partitions, 1, config=dict(config or {}))]))
+    _await_leaders(bootstrap, name, partitions)
     return name
+
+
+def _await_leaders(bootstrap: str, name: str, partitions: int) -> None:
+    """A busy broker says that a topic is made a moment before it knows the topic when asked for it."""
+    admin, end = _admin(bootstrap), time.monotonic() + TIMEOUT_S
+    while True:
+        seen = admin.list_topics(timeout=TIMEOUT_S).topics.get(name)
+        if seen is not None and sum(each.leader >= 0 for each in seen.partitions.values()) >= partitions:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"{name} was made and is not to be seen")
+        time.sleep(0.02)
 
 
 def alter_topic(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
@@ -56,16 +69,28 @@ def delete_records(bootstrap: str, topic: str, partition: int, before: int) -> N
 
 
 def produce(
-    bootstrap: str, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int | None = None
+    bootstrap: str,
+    topic: str,
+    records: Iterable[tuple[bytes | None, bytes | None]],
+    partition: int | None = None,
+    compression: str = "none",
 ) -> int:
     """Append `(key, value)` records, in order, and return how many once the broker has them all."""
-    return produce_full(bootstrap, topic, (({"key": key, "value": value}) for key, value in records), partition)
+    full = ({"key": key, "value": value} for key, value in records)
+    return produce_full(bootstrap, topic, full, partition, compression)
 
 
-def produce_full(bootstrap: str, topic: str, records: Iterable[Mapping[str, Any]], partition: int | None = None) -> int:
+def produce_full(
+    bootstrap: str,
+    topic: str,
+    records: Iterable[Mapping[str, Any]],
+    partition: int | None = None,
+    compression: str = "none",
+) -> int:
     """As `produce`; a record is a mapping of `key`, `value`, `headers`, `timestamp`, `partition`, each optional."""
     failures: list[KafkaError] = []
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
+    settings = {"linger.ms": 5, "enable.idempotence": True, "compression.type": compression}
+    producer = Producer({"bootstrap.servers": bootstrap, **settings})
     count = 0
     for record in records:
         fields = {name: value for name, value in record.items() if value is not None or name == "value"}
