@@ -12,17 +12,12 @@ import sys
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from bench.orders import enrich
+from bench.orders import enrich, raise_refused
 
 EVENTS_PER_CALL = 2_000
 EVENTS_PER_COMMIT = 50_000
-
-
-def raise_refused(error: KafkaError | None, _: object) -> None:
-    if error is not None:
-        raise KafkaException(error)
 
 
 class Output:

@@ -1,7 +1,7 @@
 """What is run side by side, each in processes of its own: penstock, and loops that print `started` and `done`.
 
-A loop's time runs from the first event it took to the last one it made durable. penstock is watched from outside: from the
-first commit seen to the last, without the events of the first. CPU is user and system, over the same span.
+A loop's time runs from the first event it took to the last one it made durable. penstock is watched from outside: from when
+every partition has been committed to, until all is, without the events before. CPU is user and system, over the same span.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[1]
 MODULES = ROOT / "transformers" / "modules"
 POLL_S = 0.02
 CURVE_EVERY_S = 0.1
-PATIENCE_S = 900.0
+PATIENCE_S = 60.0
+"""Without any progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +92,14 @@ class Setting:
 
 
 def registry_text(
-    setting: Setting, name: str, destination: str, *, top: str = "", through: str = "", batch: str = ""
+    setting: Setting, name: str, destination: str, *, top: str = "", kafka: str = "", through: str = "", batch: str = ""
 ) -> str:
     """The registry of a run: enrich-order, unless `through` is the YAML of another transformer."""
     work = through or f"{{module: {MODULES}/enrich_order.wasm, config: {{currency: EUR, drop_statuses: [draft]}}}}"
     return f"""
 version: 1
 {top}
-kafka: {{brokers: "{setting.bootstrap}", group: "{name}", control_topic: "{name}.control"}}
+kafka: {{brokers: "{setting.bootstrap}", group: "{name}", control_topic: "{name}.control", {kafka}}}
 create_topics: {{partitions: 1, replication_factor: 1}}
 transformers:
   work: {work}
@@ -180,15 +181,26 @@ def _expect(process: subprocess.Popen[bytes], line: bytes) -> None:
         raise RuntimeError(f"{process.args!r} ended early: {got!r} where {line!r} was expected")
 
 
-def watch(setting: Setting, process: subprocess.Popen[bytes], processes: int, done: Progress) -> Figures:
-    """From the first commit seen once all workers hold partitions, to the last."""
+def watch(
+    setting: Setting,
+    process: subprocess.Popen[bytes],
+    processes: int,
+    done: Progress,
+    has_begun: Callable[[], bool] | None = None,
+) -> Figures:
+    """From when all lanes have begun (opening a lane's producer is not what an event costs) to the last commit.
+
+    Without `has_begun` that is when every partition has been committed to.
+    """
     began, give_up = 0.0, time.monotonic() + PATIENCE_S
-    first, before, watched = 0, Spent(0, 0, 0), list[psutil.Process]()
+    last, first, before, watched = 0, 0, Spent(0, 0, 0), list[psutil.Process]()
     while True:
         if process.poll() is not None or time.monotonic() > give_up:
-            raise RuntimeError(f"penstock ended early, or committed only {done()} of {setting.events} events")
+            raise RuntimeError(f"penstock ended early, or stands still at {last} of {setting.events} events")
         now = done()
-        if not watched and now and done.members() == min(processes, setting.partitions):
+        if now > last:
+            last, give_up = now, time.monotonic() + PATIENCE_S
+        if not watched and now and (has_begun() if has_begun else done.all_begun):
             watched = workers(process.pid, processes)
             first, began, before = now, time.perf_counter(), spent(watched, setting.broker)
         if now >= setting.events:
@@ -196,7 +208,7 @@ def watch(setting: Setting, process: subprocess.Popen[bytes], processes: int, do
         time.sleep(POLL_S)
     seconds, after = time.perf_counter() - began, spent(watched, setting.broker)
     if not watched or setting.events - first < setting.events / 4:
-        raise RuntimeError("most events were through before all workers had joined: take more events")
+        raise RuntimeError("most events were through before all lanes had begun: take more events")
     return _figures(setting.events - first, seconds, before, after, watched)
 
 
@@ -240,6 +252,8 @@ class Progress:
     """How many events a group has committed. One light client: watching must not cost what is watched."""
 
     def __init__(self, setting: Setting, group: str) -> None:
+        self.all_begun = False
+        """Whether every partition had a commit, at the last look."""
         self._group = group
         self._admin = AdminClient({"bootstrap.servers": setting.bootstrap, "log_level": 3})
         self._consumer = Consumer(
@@ -255,7 +269,9 @@ class Progress:
 
     def __call__(self) -> int:
         try:
-            return sum(max(0, at.offset) for at in self._consumer.committed(self._partitions, 10.0))
+            offsets = [max(0, at.offset) for at in self._consumer.committed(self._partitions, 10.0)]
+            self.all_begun = all(offsets)
+            return sum(offsets)
         except KafkaException as error:
             return _not_yet(error)
 

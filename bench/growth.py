@@ -20,19 +20,20 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench import results
 from bench.contenders import MODULES, Figures, Progress, Setting, penstock, registry_text, watch
 from bench.hold import Hold
-from bench.orders import orders
+from bench.orders import fill
 from tests.services.kafka import KafkaBroker, free_ports
-from tests.services.topics import create_topic, produce
+from tests.services.topics import create_topic
 
 POINTS = ((2, 1), (8, 1), (32, 1), (64, 1), (8, 2), (8, 4), (64, 2), (64, 4))
 """Partitions and processes."""
@@ -75,7 +76,7 @@ def run(setting: Setting, name: str, processes: int, variant: str = "as it is") 
         options = ["--admin", f"127.0.0.1:{port}", *(["--processes", str(processes)] if processes > 1 else [])]
         with penstock(path, *options) as process, Progress(setting, f"{name}-orders") as group:
             hold.release(group, min(processes, setting.partitions))
-            figures = watch(setting, process, processes, group)
+            figures = watch(setting, process, processes, group, lambda: running_lanes(port) == setting.partitions)
             time.sleep(SNAPSHOT_S if processes > 1 else 0)
             counted = scrape(port)
         hold.close()
@@ -92,15 +93,29 @@ def run(setting: Setting, name: str, processes: int, variant: str = "as it is") 
     )
 
 
+def running_lanes(port: int) -> int:
+    """By the admin port, asked no more than ten times a second."""
+    time.sleep(0.1)
+    return sum(
+        int(sample.value)
+        for family in _families(port)
+        for sample in family.samples
+        if sample.name == "penstock_lane_state" and sample.labels["state"] == "running"
+    )
+
+
 def scrape(port: int) -> Mapping[str, float]:
     """Every sample of the admin port, its labels summed up."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
     sums: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
+    for family in _families(port):
         for sample in family.samples:
             sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
     return sums
+
+
+def _families(port: int) -> Iterable[Metric]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return list(text_string_to_metric_families(answer.read().decode()))
 
 
 def measure(settings: Mapping[int, Setting], large: Setting, rounds: int, points: list[tuple[int, int]]) -> list[Point]:
@@ -141,7 +156,7 @@ def main() -> None:
 
         def source(partitions: int, events: int, padding: int = 0) -> Setting:
             topic = create_topic(broker.bootstrap, f"in.{partitions}.{padding}", partitions)
-            produce(broker.bootstrap, topic, orders(events, padding=padding))
+            fill(broker.bootstrap, topic, partitions, events, padding=padding)
             return Setting(broker, topic, partitions, events, Path(folder))
 
         settings = {count: source(count, options.events) for count in {2, *(count for count, _ in points or POINTS)}}

@@ -25,9 +25,9 @@ from typing import Any
 from bench import results
 from bench.bounds import Bounds, ratio
 from bench.contenders import MODULES, Figures, Setting, run_loop, run_penstock
-from bench.orders import enrich, order, orders
+from bench.orders import enrich, fill, order
 from tests.services.kafka import KafkaBroker
-from tests.services.topics import create_topic, delete_topic, produce, read_topic
+from tests.services.topics import create_topic, delete_topic, read_topic
 
 PARTITIONS = 2
 SOURCE = "bench.in"
@@ -127,7 +127,7 @@ def main() -> None:
     names = [name for name in CONTENDERS if name in ("penstock", *options.only)]
     with tempfile.TemporaryDirectory() as folder, KafkaBroker(Path(folder) / "kafka", heap="1g") as broker:
         create_topic(broker.bootstrap, SOURCE, PARTITIONS)
-        produce(broker.bootstrap, SOURCE, orders(options.events))
+        fill(broker.bootstrap, SOURCE, PARTITIONS, options.events)
         setting = Setting(broker, SOURCE, PARTITIONS, options.events, Path(folder))
         figures = summary(options.events, measure(setting, options.rounds, names))
     for name, found in figures["ratios"].items():

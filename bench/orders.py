@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException, Producer
+
 BYTES = 400
 """Of one value, about."""
 _NOTE = 80
@@ -33,6 +35,39 @@ def order(number: int, *, sent_ns: int | None = None, padding: int = 0) -> tuple
 def orders(count: int, *, padding: int = 0) -> Iterator[tuple[bytes, bytes]]:
     """`count` of them."""
     return (order(number, padding=padding) for number in range(count))
+
+
+def fill(bootstrap: str, topic: str, partitions: int, events: int, *, padding: int = 0, per_batch: int = 500) -> None:
+    """Write `events` orders in record batches of `per_batch`, to one partition after the other: the same batches however many there are.
+
+    Uncompressed, as Debezium does by default.
+    """
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 200,
+            "batch.num.messages": per_batch,
+            "batch.size": 4 << 20,
+            "enable.idempotence": True,
+            "delivery.report.only.error": True,
+        }
+    )
+    for number, (key, value) in enumerate(orders(events, padding=padding)):
+        while True:
+            try:
+                producer.produce(topic, value, key, number // per_batch % partitions, on_delivery=raise_refused)
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                break
+    if producer.flush(120):
+        raise RuntimeError(f"not all orders were acknowledged for {topic}")
+
+
+def raise_refused(error: KafkaError | None, _: object) -> None:
+    """A delivery callback."""
+    if error is not None:
+        raise KafkaException(error)
 
 
 def enrich(change: dict[str, Any]) -> bool:

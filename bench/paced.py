@@ -10,14 +10,9 @@ import json
 import sys
 import time
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Producer
 
-from bench.orders import order
-
-
-def raise_refused(error: KafkaError | None, _: object) -> None:
-    if error is not None:
-        raise KafkaException(error)
+from bench.orders import order, raise_refused
 
 
 def main(bootstrap: str, topic: str, events_per_s: int, events: int) -> None:
