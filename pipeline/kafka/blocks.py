@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, codec
+from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
+from pipeline.kafka.unpack import CODECS, unpacked
 from sandbox.records import CodecError, codecs
 from schemas.event import Event
 from schemas.records import Block
@@ -37,12 +38,10 @@ CHECKED_FROM = 21
 _PREFIX = struct.Struct(">qi")
 _MAGIC_AT = 16
 _COMPRESSION, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
-_DECODERS: Mapping[int, Callable[[bytes], bytes]] = {
-    1: codec.gzip_decode,
-    2: codec.snappy_decode,
-    3: codec.lz4_decode,
-    4: codec.zstd_decode,
-}
+_ATTRIBUTES_AT = 21
+_ATTRIBUTES = struct.Struct(">h")
+_LENGTH_AT = 8
+_LENGTH = struct.Struct(">i")
 
 Item = Block | Event
 """What is fetched; aiokafka's own record where the client is not the one that is known."""
@@ -109,12 +108,13 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
         if self._is_void(batch, base, attributes, producer):
             self.next_fetch_offset = max(self.next_fetch_offset, after)
             return
+        section = bytes(batch[HEADER.size :])
+        if (codec := attributes & _COMPRESSION) in CODECS:  # of others the client's parser knows what to say
+            section = unpacked(codec, section)
+            batch = _uncompressed(batch, attributes, section)  # the client's own parser would unpack it without a bound
         if count < BATCH_RECORDS_MIN:
             yield from self._singly(batch)
             return
-        decode = _DECODERS.get(attributes & _COMPRESSION)
-        payload = bytes(batch[HEADER.size :])
-        section = payload if decode is None else decode(payload)
         flat = bool(attributes & _LOG_APPEND_TIME)
         block = _block(section, count, base, greatest if flat else timestamp, flat, self.next_fetch_offset - base)
         if block is None:
@@ -167,6 +167,14 @@ def _block(section: bytes, count: int, base: int, timestamp: int, flat: bool, de
             return Block(section, count, scan.skipped, one.offsets(), timestamp, flat)
     except CodecError:
         return None
+
+
+def _uncompressed(batch: memoryview, attributes: int, section: bytes) -> memoryview:
+    """The batch with its records unpacked; its checksum is as it was, and was looked at before."""
+    made = bytearray(batch[: HEADER.size]) + section
+    _ATTRIBUTES.pack_into(made, _ATTRIBUTES_AT, attributes & ~_COMPRESSION)
+    _LENGTH.pack_into(made, _LENGTH_AT, len(made) - _PREFIX.size)
+    return memoryview(made)
 
 
 def event_of(record: Any) -> Event:
