@@ -62,7 +62,8 @@ class EpochTicker:
     def ticks(self, deadline_ms: int) -> int:
         """How far beyond the current epoch a guest must be armed to get at least `deadline_ms`. Call between enter and leave."""
         ends_ns = self._clock_ns() + deadline_ms * 1_000_000 - self._origin_ns
-        return max(1, -(-ends_ns // self._period_ns) - self._count)
+        ticks = (ends_ns + self._period_ns - 1) // self._period_ns - self._count
+        return ticks if ticks > 1 else 1
 
     def advance(self, milliseconds: int) -> None:
         """Let this much time pass for every guest at once. Needs no real time."""

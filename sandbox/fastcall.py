@@ -271,18 +271,19 @@ class _CallerMemory(GuestMemory):
 class _SeatMemory(GuestMemory):
     """The exported memory of the instance in a seat, which sets `context` (and is not known here: no cycles)."""
 
-    __slots__ = ("_handle", "_library", "context")
+    __slots__ = ("_base", "_handle", "_size", "context")
 
     def __init__(self, library: _Library, handle: int) -> None:
-        self._library = library
+        self._size: Callable[[int, int], int] = library.memory_size
+        self._base: Callable[[int, int], int] = library.memory_data
         self._handle = handle
         self.context = 0
 
     def size(self) -> int:
-        return int(self._library.memory_size(self.context, self._handle))
+        return self._size(self.context, self._handle)
 
     def base(self) -> int:
-        return int(self._library.memory_data(self.context, self._handle))
+        return self._base(self.context, self._handle)
 
 
 class FastSeat:

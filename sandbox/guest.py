@@ -8,7 +8,6 @@ unless the frame is no larger than the `PROBE_BYTES` that every module proved at
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from sandbox.calls import ALLOC, CONFIGURE, CURSOR, INITIALIZE, TRANSFORM, Guest
 from sandbox.epoch import EpochTicker
 from sandbox.errors import OutOfBounds
 from sandbox.host import HostState, Services
+from sandbox.slots import Slots
 from sandbox.stats import Counters
 from sandbox.traps import Readings, Trouble, classify
 from schemas.errors import ModuleFault
@@ -52,7 +52,7 @@ class GuestPlan:
     services: Services
     clock_ns: Callable[[], int]
     counters: Counters
-    slots: threading.Semaphore | None
+    slots: Slots | None
     """Instances the pool still holds; None when there is no pool."""
 
 

@@ -39,13 +39,15 @@ class GuestMemory(ABC):
 
     def read(self, address: int, length: int) -> bytes:
         """A copy of `length` bytes at `address`. Raises OutOfBounds."""
-        self._check(address, length)
+        if address < 0 or length < 0 or address + length > self.size():
+            raise self._outside(address, length)
         return _take(self.base() + address, length) if length else b""
 
     def write(self, address: int, data: bytes) -> None:
         """Copy `data` to `address`. Raises OutOfBounds, and then has written nothing."""
         length = len(data)
-        self._check(address, length)
+        if address < 0 or address + length > self.size():
+            raise self._outside(address, length)
         if length:
             _copy(self.base() + address, data, length)
 
@@ -65,7 +67,5 @@ class GuestMemory(ABC):
         number: int | float = struct.unpack("<" + code, self.read(address, width))[0]
         return number
 
-    def _check(self, address: int, length: int) -> None:
-        size = self.size()
-        if address < 0 or length < 0 or address + length > size:
-            raise OutOfBounds(f"{length} bytes at address {address} are not inside the memory of {size} bytes")
+    def _outside(self, address: int, length: int) -> OutOfBounds:
+        return OutOfBounds(f"{length} bytes at address {address} are not inside the memory of {self.size()} bytes")

@@ -23,6 +23,7 @@ from sandbox.host import HostImport, Services, granted_imports
 from sandbox.modules import ModuleBytes, ModuleShape
 from sandbox.results import Rules
 from sandbox.session import BATCH_MEMORY_PART, SessionPlan
+from sandbox.slots import Slots
 from sandbox.stats import Counters, SandboxStats
 from sandbox.transformer import Transformer
 from schemas import abi
@@ -69,7 +70,7 @@ class Sandbox:
         self._ticker = ticker or EpochTicker()
         self._engines = Engines(self._calls, self._ticker)
         self._slots = 2 * workers + SPARE_SLOTS
-        self._pools: dict[EngineKey, threading.Semaphore] = {}
+        self._pools: dict[EngineKey, Slots] = {}
         self._services = services or Services()
         self._extra_imports = tuple(extra_imports)
         self._clock_ns = clock_ns
@@ -236,11 +237,11 @@ class Sandbox:
             frame_bytes_max=min(limits.allocation_bytes_max, memory_bytes_max // BATCH_MEMORY_PART),
         )
 
-    def _pool(self, key: EngineKey) -> threading.Semaphore | None:
+    def _pool(self, key: EngineKey) -> Slots | None:
         if key.pool is None:
             return None
         with self._lock:
-            return self._pools.setdefault(key, threading.BoundedSemaphore(key.pool.slots))
+            return self._pools.setdefault(key, Slots(key.pool.slots))
 
 
 def _start_once(plan: GuestPlan) -> None:
