@@ -11,12 +11,10 @@ from sandbox.traps import Trouble
 from schemas.abi import Drop, Emit, Reject, Replace, Result, ResultRecord, decode_rejection
 from schemas.event import Event, Headers
 from schemas.outcome import DROPPED, Carried, Emitted, Outcome, Violation, ViolationKind
-from schemas.records import Block, Records
+from schemas.records import Records
 
 CODE_CHARACTERS_MAX = 128
 MESSAGE_CHARACTERS_MAX = 4096
-SECTION_BYTES_MAX = 900 << 10
-"""Emitted records are built in runs of this size: one record batch of a topic with Kafka's default `max.message.bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +73,7 @@ def carry(codec: Codec, events: Records, answer: bytes, rules: Rules) -> Carried
     refused = [(index, _rejection(*decode_rejection(item), rules)) for index, item in rejected]
     everything = codec.kept_count == len(events)
     kept = range(len(events)) if everything else codec.kept()
-    offsets = codec.offsets()
-    if everything and offsets[-1] - offsets[0] == len(offsets) - 1:
-        offsets = range(offsets[0], offsets[-1] + 1)
-    blocks, at = [], 0
-    for section, count, timestamp, extremes in codec.build(SECTION_BYTES_MAX):
-        blocks.append(Block(section, count, 0, offsets[at : at + count], timestamp, extremes=extremes))
-        at += count
-    return Carried(events, codecs().records(blocks), kept, refused)
+    return Carried(events, codecs().built(codec), kept, refused)
 
 
 def _judge_rare(event: Event, result: Result, rules: Rules) -> Outcome | Trouble:

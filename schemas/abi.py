@@ -95,8 +95,13 @@ class BatchEncoder:
         self.head: Final[bytes] = b"\x92" + _encode(meta)
 
     def body(self, events: Sequence[Event]) -> bytes:
-        """The frame's second element: `[[offset, timestamp, key, value, headers], …]`."""
-        return _encode([(event.offset, event.timestamp, event.key, event.value, event.headers) for event in events])
+        """The frame's second element."""
+        return encode_events(events)
+
+
+def encode_events(events: Sequence[Event]) -> bytes:
+    """`[[offset, timestamp, key, value, headers], …]`."""
+    return _encode([(event.offset, event.timestamp, event.key, event.value, event.headers) for event in events])
 
 
 def encode_config(config: object) -> bytes:

@@ -4,7 +4,7 @@ aiokafka makes an object of 11 fields for every record, which costs more than al
 fetches, tracks positions or takes part in a group: that is aiokafka's. Only what it does with the bytes of a fetch is ours:
 the same checks (checksum, aborted transactions, control batches, every record's structure), by batch.
 
-Batches of few records come as single events all the same: a batch costs more than a record.
+Batches of few records come as single events all the same, because a batch costs more than a record; many such are packed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from types import FunctionType
 from typing import Any
 
@@ -49,16 +50,19 @@ Item = Block | Event
 
 def joined(items: Sequence[Any]) -> Sequence[Event]:
     """What one fetch brought of one partition, as one sequence of events."""
-    blocks = [item for item in items if isinstance(item, Block)]
-    if len(blocks) == len(items):
-        return codecs().records(blocks)
-    events: list[Event] = []
-    for item in items:
-        if isinstance(item, Block):
-            events.extend(codecs().events((item,)))
-        else:
-            events.append(item if isinstance(item, Event) else event_of(item))
-    return events
+    runs = [(kind is Block, list(run)) for kind, run in groupby(items, type)]
+    if len(items) < BATCH_RECORDS_MIN and not any(is_block for is_block, _ in runs):
+        return _events(items)
+    pool = codecs()
+    try:
+        parts = [pool.records(run) if is_block else pool.pack(_events(run)) for is_block, run in runs]
+    except CodecError:
+        return [event for is_block, run in runs for event in (pool.events(run) if is_block else _events(run))]
+    return parts[0].joined(*parts[1:])
+
+
+def _events(items: Sequence[Any]) -> list[Event]:
+    return [item if isinstance(item, Event) else event_of(item) for item in items]
 
 
 def offset_after(item: Any) -> int:

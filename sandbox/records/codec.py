@@ -15,8 +15,8 @@ from sandbox.calls import GuestTrap, Link, LinkError
 from sandbox.host import HostState, Services
 from schemas.records import Block, Extremes, Offsets
 
-EXPORTS: Final = ("reserve", "facts", "scan", "load", "frame", "absorb", "build", "offsets", "kept", "out")
-_RESERVE, _FACTS, _SCAN, _LOAD, _FRAME, _ABSORB, _BUILD, _OFFSETS, _KEPT, _OUT = range(len(EXPORTS))
+EXPORTS: Final = ("reserve", "facts", "scan", "load", "take", "frame", "absorb", "build", "offsets", "kept", "out")
+_RESERVE, _FACTS, _SCAN, _LOAD, _TAKE, _FRAME, _ABSORB, _BUILD, _OFFSETS, _KEPT, _OUT = range(len(EXPORTS))
 _U32: Final = 0xFFFFFFFF
 _NEVER: Final = 1 << 40
 """Epochs; the codec's engine counts none."""
@@ -95,6 +95,11 @@ class Codec:
         words = (at, len(block.section), block.skip, len(block), base, block.timestamp, block.flat, offsets)
         if self._signed(_LOAD, *words) < 0:
             raise CodecError("records that were looked through before are malformed now")
+
+    def take(self, body: bytes) -> None:
+        """Take up events as `BatchEncoder.body` writes them, after those there are."""
+        if self._signed(_TAKE, self.place(body)) < 0:
+            raise CodecError("events that were encoded just now are malformed")
 
     def frame(self) -> bytes:
         """What is loaded, as the second element of a batch frame."""

@@ -18,6 +18,7 @@ from sandbox.calls import Exports, Link, LinkPlan, StoreLimits, choose
 from sandbox.engine import reserve_little
 from sandbox.modules import compiler_version
 from sandbox.records.codec import EXPORTS, Codec
+from schemas.abi import encode_events
 from schemas.event import Event, Headers
 from schemas.records import Block, Records
 
@@ -26,6 +27,8 @@ _MEMORY_BYTES_MAX = 256 << 20
 _IDLE_BYTES_MAX = 16 << 20
 """An instance that one huge batch made larger than this is not kept."""
 _IDLE_MAX = 16
+SECTION_BYTES_MAX = 900 << 10
+"""Records are built in runs of this size: one record batch of a topic with Kafka's default `max.message.bytes`."""
 _decode = Decoder(list[tuple[int, int, bytes | None, bytes | None, Headers]]).decode
 
 
@@ -64,6 +67,23 @@ class Codecs:
                 codec.load(block)
             rows = _decode(codec.frame())
         return [Event(*row) for row in rows]
+
+    def pack(self, events: Sequence[Event]) -> Records:
+        """The same events as records; at least one. Raises CodecError."""
+        with self.lease() as codec:
+            codec.take(encode_events(events))
+            return self.built(codec)
+
+    def built(self, codec: Codec) -> Records:
+        """What the codec has kept, in sections."""
+        offsets = codec.offsets()
+        if len(offsets) and offsets[-1] - offsets[0] == len(offsets) - 1:
+            offsets = range(offsets[0], offsets[-1] + 1)
+        blocks, at = [], 0
+        for section, count, timestamp, extremes in codec.build(SECTION_BYTES_MAX):
+            blocks.append(Block(section, count, 0, offsets[at : at + count], timestamp, extremes=extremes))
+            at += count
+        return Records(blocks, self)
 
     def records(self, blocks: Sequence[Block]) -> Records:
         """These blocks as a sequence of events."""

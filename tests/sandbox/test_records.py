@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import Sandbox
-from sandbox.records import Codecs, codecs
-from sandbox.results import SECTION_BYTES_MAX, Rules, carry, judge
+from sandbox.records import SECTION_BYTES_MAX, Codecs, codecs
+from sandbox.results import Rules, carry, judge
 from schemas.abi import BatchEncoder, FrameError, decode_results
 from schemas.event import Batch, Event
 from schemas.outcome import Carried, Emitted, Violation
@@ -66,6 +66,13 @@ def test_the_frame_is_byte_for_byte_the_one_of_single_events(events: list[Event]
         for block in records_of(events, 5).blocks:
             codec.load(block)
         assert codec.frame() == BatchEncoder(LANE).body(events)
+
+
+@given(event_lists())
+def test_events_are_packed_into_the_records_they_are(events: list[Event]) -> None:
+    packed = codecs().pack(events)
+    assert list(packed) == events
+    assert [packed.offset_at(n) for n in range(len(events))] == [event.offset for event in events]
 
 
 @given(event_lists(8), st.randoms(use_true_random=False))

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::frame::{Answer, Results, put_array, put_bin, put_int, put_str};
+use crate::frame::{Answer, Results, Values, put_array, put_bin, put_int, put_str};
 use crate::kafka::{NULL, Reader, block_size, part, put_block, put_signed, signed_size};
 
 /// What `absorb` says about a result frame that is not made of the usual forms: the host's own decoder must look at it.
@@ -116,6 +116,43 @@ impl Codec {
             });
         }
         self.rows.len() as i64
+    }
+
+    /// Take up events that lie there as the second element of a batch frame. The rows there are now, or `MALFORMED`.
+    pub fn take(&mut self, at: usize) -> i64 {
+        let mut headers = Vec::new();
+        let from = self.rows.len();
+        if self.take_rows(at, &mut headers).is_none() {
+            return MALFORMED;
+        }
+        let base = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&headers);
+        for row in &mut self.rows[from..] {
+            row.headers = row.headers.start + base..row.headers.end + base;
+        }
+        self.rows.len() as i64
+    }
+
+    fn take_rows(&mut self, at: usize, headers: &mut Vec<u8>) -> Option<()> {
+        let mut values = Values::new(&self.bytes, at);
+        for _ in 0..values.array()? {
+            values.array().filter(|&fields| fields == 5)?;
+            let (offset, timestamp) = (values.int()?, values.int()?);
+            let (key, value) = (values.bin()?.unwrap_or(NULL), values.bin()?.unwrap_or(NULL));
+            let header_count = u32::try_from(values.array()?).ok()?;
+            let start = headers.len() as u32;
+            put_signed(headers, i64::from(header_count));
+            for _ in 0..header_count {
+                values.array().filter(|&fields| fields == 2)?;
+                let name = values.text()?;
+                put_block(headers, Some(part(&self.bytes, &name)));
+                let content = values.bin()?;
+                put_block(headers, content.as_ref().map(|content| part(&self.bytes, content)));
+            }
+            let headers = start..headers.len() as u32;
+            self.rows.push(Row { offset, timestamp, key, value, headers, header_count, fate: Fate::Kept });
+        }
+        Some(())
     }
 
     /// Write the second element of a batch frame: `[[offset, timestamp, key, value, [[name, value], …]], …]`.

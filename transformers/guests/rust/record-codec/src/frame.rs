@@ -63,6 +63,90 @@ pub fn put_str(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Reads what the host's encoder writes: integers, binary data and text in their shortest forms.
+pub struct Values<'a> {
+    bytes: &'a [u8],
+    /// Where reading goes on.
+    pub at: usize,
+}
+
+impl<'a> Values<'a> {
+    /// Begins at `at`; places count from the beginning of `bytes`.
+    pub fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at }
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let found = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        self.at += length;
+        Some(found)
+    }
+
+    fn number(&mut self, width: usize) -> Option<u64> {
+        Some(self.take(width)?.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    }
+
+    fn tag(&mut self) -> Option<u8> {
+        Some(self.take(1)?[0])
+    }
+
+    /// The length of the array that begins here.
+    pub fn array(&mut self) -> Option<u64> {
+        match self.tag()? {
+            tag @ 0x90..=0x9f => Some(u64::from(tag & 0x0f)),
+            0xdc => self.number(2),
+            0xdd => self.number(4),
+            _ => None,
+        }
+    }
+
+    /// An integer.
+    pub fn int(&mut self) -> Option<i64> {
+        Some(match self.tag()? {
+            tag @ 0..=0x7f => i64::from(tag),
+            tag @ 0xe0.. => i64::from(tag.cast_signed()),
+            0xcc => self.number(1)?.cast_signed(),
+            0xcd => self.number(2)?.cast_signed(),
+            0xce => self.number(4)?.cast_signed(),
+            0xcf | 0xd3 => self.number(8)?.cast_signed(),
+            0xd0 => i64::from(self.number(1)? as i8),
+            0xd1 => i64::from(self.number(2)? as i16),
+            0xd2 => i64::from(self.number(4)? as i32),
+            _ => return None,
+        })
+    }
+
+    fn span(&mut self, length: u64) -> Option<Range<u32>> {
+        let from = self.at;
+        self.take(usize::try_from(length).ok()?)?;
+        Some(u32::try_from(from).ok()?..u32::try_from(self.at).ok()?)
+    }
+
+    /// Binary data; the inner None is nil.
+    pub fn bin(&mut self) -> Option<Option<Range<u32>>> {
+        let length = match self.tag()? {
+            0xc0 => return Some(None),
+            0xc4 => self.number(1)?,
+            0xc5 => self.number(2)?,
+            0xc6 => self.number(4)?,
+            _ => return None,
+        };
+        self.span(length).map(Some)
+    }
+
+    /// Text.
+    pub fn text(&mut self) -> Option<Range<u32>> {
+        let length = match self.tag()? {
+            tag @ 0xa0..=0xbf => u64::from(tag & 0x1f),
+            0xd9 => self.number(1)?,
+            0xda => self.number(2)?,
+            0xdb => self.number(4)?,
+            _ => return None,
+        };
+        self.span(length)
+    }
+}
+
 /// What a guest says about one event.
 pub enum Answer {
     /// nil

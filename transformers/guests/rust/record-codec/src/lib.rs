@@ -72,6 +72,11 @@ mod exports {
     }
 
     #[unsafe(no_mangle)]
+    extern "C" fn take(at: u32) -> i64 {
+        codec().take(at as usize)
+    }
+
+    #[unsafe(no_mangle)]
     extern "C" fn frame() -> u64 {
         let codec = codec();
         codec.frame();
