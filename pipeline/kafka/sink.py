@@ -217,11 +217,14 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
 
 
 def _forget_unsent(producer: AIOKafkaProducer) -> None:
-    """Batches that never left carry the producer's error twice, once for whoever waits for room: nobody does any more."""
+    """Batches that never left, and the transaction, carry the producer's error for whoever waits: nobody does any more."""
     for batches in producer._message_accumulator._batches.values():  # noqa: SLF001 - else asyncio complains of each
         for batch in batches:
             batch.future.add_done_callback(_retrieve)
             batch._drain_waiter.add_done_callback(_retrieve)  # noqa: SLF001
+    transactions = producer._txn_manager  # noqa: SLF001
+    if transactions is not None and transactions._transaction_waiter is not None:  # noqa: SLF001
+        transactions._transaction_waiter.add_done_callback(_retrieve)  # noqa: SLF001
 
 
 async def _tear_down(producer: AIOKafkaProducer) -> None:

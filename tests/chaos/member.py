@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 
 _DRAIN_S = 40.0
+_LOG_LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} ")
 
 
 class Member:
@@ -100,6 +102,17 @@ class Member:
     def said(self, text: str) -> int:
         """How many times its log has `text`."""
         return self.log.read_text(errors="replace").count(text) if self.log.exists() else 0
+
+    @property
+    def has_traceback(self) -> bool:
+        """Whether something of ours, or the event loop, complained with a traceback; what aiokafka logs is its own affair."""
+        line_of = ""
+        for line in self.log.read_text(errors="replace").splitlines() if self.log.exists() else ():
+            if _LOG_LINE.match(line):
+                line_of = line
+            elif line.startswith("Traceback") and " aiokafka." not in line_of:
+                return True
+        return False
 
     def tail(self, lines: int = 25) -> str:
         """The end of its log."""

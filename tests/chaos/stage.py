@@ -138,7 +138,7 @@ class Stage:
         """The closing check. Raises AssertionError with what it found."""
         found = faults(streams)
         assert not found, f"{summary(found)}\n{self.tails(8)}"
-        tracebacks = [member.name for member in self._members if member.said("Traceback (most recent call last)")]
+        tracebacks = [member.name for member in self._members if member.has_traceback]
         assert not tracebacks, f"tracebacks in the logs of {tracebacks}\n{self.tails(60)}"
 
     def _check_members(self) -> None:

@@ -7,7 +7,9 @@ import gc
 import random
 
 import pytest
+from aiokafka.errors import KafkaError
 
+from pipeline.kafka.sink import KafkaSink
 from schemas.errors import FencedError, OversizeError
 from schemas.event import Event, TopicPartition
 from tests.contracts.clusters import Cluster, values
@@ -77,6 +79,23 @@ async def test_a_fenced_sink_leaves_no_complaint_behind(honest_cluster: Cluster)
                 await old.write(outgoing(other, [event(b"and another")]))
                 await old.commit(2)
             await new.commit(1)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
+@scenario
+async def test_a_producer_that_died_by_itself_leaves_no_complaint_behind(honest_cluster: Cluster) -> None:
+    topic = await honest_cluster.topic("orders")
+    spec, zero = route([topic], topic), TopicPartition(topic, 0)
+    made = transport(honest_cluster, spec)
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(str(context)))
+    async with opened(made, zero, made.source("orders")) as sink:
+        await sink.write(outgoing(topic, [event(b"a")]))
+        if isinstance(sink, KafkaSink):  # what its background task does when the broker is gone for good
+            sink._live()._txn_manager.fatal_error(KafkaError("Unexpected error during batch delivery"))
+    del sink
     gc.collect()
     await asyncio.sleep(0)
     assert complaints == []

@@ -56,7 +56,7 @@ def rolling_restart(stage: Stage, events: int) -> None:
     for member in members:
         stage.until(lambda member=member: member.is_ready, f"{member.name} is ready")  # type: ignore[misc]
     rounds = 3 if stage.full else 1
-    feed = stage.feed(streams, events, seconds=10.0 * rounds + 4.0)
+    feed = stage.feed(streams, events, seconds=30.0 * rounds)
     with Watch(streams.bootstrap, streams.out) as watch:
         stage.until(lambda: watch.seen > 0, "the first output")
         steady = watch.forget()
