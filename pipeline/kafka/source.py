@@ -33,7 +33,11 @@ _UNREADABLE = (CorruptRecordException, ValueError, DecompressionError, gzip.BadG
 what its codecs say to a damaged batch (the last three are gzip's)."""
 _SINGLY_MS = 500
 _FETCH_BYTES = 8 << 20
-"""Per broker and fetch; a quarter of it per partition. What a process prefetches is bounded by this, not by the lanes."""
+"""Per broker and fetch; a quarter of it per partition at most."""
+_PREFETCH_BYTES = 32 << 20
+"""Of all partitions together. The client fetches ahead one answer of each and keeps it until it is wanted, however many there are:
+so each asks for its share only."""
+_SHARE_BYTES_MIN = 64 << 10
 
 
 async def within(seconds: float, what: str, call: Awaitable[T]) -> T:
@@ -228,6 +232,13 @@ class KafkaSource:
             start = found.offset if found is not None else latest
         return Position(committed=committed, earliest=earliest, latest=latest, start=start)
 
+    def share_out(self, partitions: int) -> None:
+        """So many partitions are fetched from now on. Does nothing when the registry's `client` says how much each fetches."""
+        if "max_partition_fetch_bytes" not in self._options:
+            share = max(_SHARE_BYTES_MIN, _PREFETCH_BYTES // max(1, partitions))
+            fetcher = self._live()._fetcher  # noqa: SLF001 - the client takes it at its start only, before the assignment
+            fetcher._max_partition_fetch_bytes = min(_FETCH_BYTES // 4, share)  # noqa: SLF001
+
     def _live(self) -> AIOKafkaConsumer:
         assert self._consumer is not None, "the source was not started"
         return self._consumer
@@ -245,5 +256,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._source.epoch += 1
 
     async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
+        self._source.share_out(len(assigned))
         self._source.epoch += 1
         await self._listener.assigned([TopicPartition(*p) for p in assigned])
