@@ -5,7 +5,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help demo test check lint types imports format bench soak chaos clean
+.PHONY: help demo test check lint types imports format simulate mutations bench soak chaos clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
 
@@ -44,6 +44,12 @@ imports: .venv/.dev  ## the import contracts between the packages
 format: .venv/.dev  ## let ruff format and sort
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+simulate: .venv/.dev  ## worlds in which everything fails: SEEDS=1000, FIRST=0, or ONLY=17,40 to see those again
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) $(if $(ONLY),--only $(ONLY))
+
+mutations: .venv/.dev  ## plant bugs in the product, and see the simulation find each of them
+	$(BIN)/python -m tests.simulation.mutations $(or $(SEEDS),1000)
 
 bench: .venv/.dev  ## all benchmarks, half an hour or so (needs Java and Maven); BENCH=--quick for a short run
 	$(BIN)/python -m bench $(BENCH)
