@@ -33,8 +33,10 @@ _UNREADABLE = (CorruptRecordException, ValueError, DecompressionError, gzip.BadG
 what its codecs say to a damaged batch (the last three are gzip's)."""
 _SINGLY_MS = 500
 _FETCH_BYTES = 8 << 20
-"""Per broker and fetch; a quarter of it per partition at most."""
-_PREFETCH_BYTES = 32 << 20
+"""Per broker and fetch."""
+PARTITION_BYTES = _FETCH_BYTES // 4
+"""Per partition and fetch, at most."""
+PREFETCH_BYTES = 32 << 20
 """Of all partitions together. The client fetches ahead one answer of each and keeps it until it is wanted, however many there are:
 so each asks for its share only."""
 _SHARE_BYTES_MIN = 64 << 10
@@ -78,7 +80,7 @@ class KafkaSource:
         self._consumer = Consumer(
             **{
                 "fetch_max_bytes": _FETCH_BYTES,
-                "max_partition_fetch_bytes": _FETCH_BYTES // 4,
+                "max_partition_fetch_bytes": PARTITION_BYTES,
                 "heartbeat_interval_ms": max(500, kafka.session_timeout_ms // 4),
                 **self._options,
                 "group_id": route.group,
@@ -235,9 +237,9 @@ class KafkaSource:
     def share_out(self, partitions: int) -> None:
         """So many partitions are fetched from now on. Does nothing when the registry's `client` says how much each fetches."""
         if "max_partition_fetch_bytes" not in self._options:
-            share = max(_SHARE_BYTES_MIN, _PREFETCH_BYTES // max(1, partitions))
+            share = max(_SHARE_BYTES_MIN, PREFETCH_BYTES // max(1, partitions))
             fetcher = self._live()._fetcher  # noqa: SLF001 - the client takes it at its start only, before the assignment
-            fetcher._max_partition_fetch_bytes = min(_FETCH_BYTES // 4, share)  # noqa: SLF001
+            fetcher._max_partition_fetch_bytes = min(PARTITION_BYTES, share)  # noqa: SLF001
 
     def _live(self) -> AIOKafkaConsumer:
         assert self._consumer is not None, "the source was not started"
