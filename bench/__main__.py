@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[1]
 BENCHES: dict[str, tuple[str, str]] = {
     "kafka": ("", "--events 100000 --rounds 2"),
     "latency": ("", "--seconds 5"),
-    "growth": ("", "--events 100000 --rounds 1"),
+    "growth": ("", "--events 300000 --rounds 1"),
+    "startup": ("", "--runs 3"),
+    "sandbox": ("", "--rounds 3"),
 }
 """Module, and its options for a whole run and for a quick one."""
 

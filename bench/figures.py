@@ -10,9 +10,9 @@ from bench.svg import COLOURS, Mark, Panel, Points, Series, chart
 
 WINDOW_S = 0.5
 NAMES = {
-    "penstock": "penstock, exactly once, sandboxed",
-    "tuned": "aiokafka by hand, exactly once",
-    "confluent": "confluent-kafka by hand",
+    "penstock": "penstock, exactly once",
+    "tuned": "aiokafka tuned, exactly once",
+    "confluent": "confluent-kafka tuned",
     "plain": "plain aiokafka",
 }
 

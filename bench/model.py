@@ -19,6 +19,7 @@ from typing import Any
 from bench import results
 from bench.orders import BYTES
 from pipeline.app import commit_interval_s
+from pipeline.kafka.source import PARTITION_BYTES, PREFETCH_BYTES
 from schemas.specs import BatchPolicy, Delivery
 
 BATCH = BatchPolicy()
@@ -69,6 +70,7 @@ class Constants:
     broker_commit_us: float
     process_mb: float
     lane_mb: float
+    """Besides what is fetched ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,11 @@ def constants(growth: Figure) -> Constants:
     fetch_us, loop_us = max(0.0, loop_alone(dropped)), loop_alone(base)
     larger_kb = growth["padding"] / 1e3
     broker_commit_us = _price(often.broker_us - base.broker_us, commits)
-    lane_mb = _slope([(cell.partitions, cell.rss_mb) for cell in grown if cell.processes == 1])
+    alone = [cell for cell in grown if cell.processes == 1]
+    lane_mb = _slope([(cell.partitions, cell.rss_mb - prefetch_mb(cell.partitions)) for cell in alone])
+    process_mb = statistics.fmean(
+        cell.rss_mb - prefetch_mb(cell.partitions) - cell.partitions * lane_mb for cell in alone
+    )
     return Constants(
         fetch_us=fetch_us,
         guest_us=guest_alone(base),
@@ -154,7 +160,7 @@ def constants(growth: Figure) -> Constants:
         broker_us=base.broker_us - base.commits_per_event * broker_commit_us,
         broker_us_per_kb=_price(large.broker_us - base.broker_us, larger_kb),
         broker_commit_us=broker_commit_us,
-        process_mb=base.rss_mb - base.partitions * lane_mb,
+        process_mb=process_mb,
         lane_mb=lane_mb,
     )
 
@@ -168,6 +174,16 @@ def _slope(points: Sequence[tuple[float, float]]) -> float:
     x_mean, y_mean = (statistics.fmean(each) for each in zip(*points, strict=True))
     spread = sum((x - x_mean) ** 2 for x, _ in points)
     return _price(sum((x - x_mean) * (y - y_mean) for x, y in points), spread)
+
+
+def prefetch_mb(lanes: int) -> float:
+    """What a process fetches ahead for so many lanes, at most."""
+    return min(lanes * PARTITION_BYTES, PREFETCH_BYTES) / 1e6
+
+
+def memory_mb(prices: Constants, lanes: int) -> float:
+    """Resident memory of one process at its busiest."""
+    return prices.process_mb + lanes * prices.lane_mb + prefetch_mb(lanes)
 
 
 def event_us(
@@ -211,7 +227,7 @@ def _need(prices: Constants, events_per_s: float, size_bytes: int, partitions: i
         lanes_each=lanes,
         commit_interval_s=interval_s,
         transactions_per_s=commits_per_s * processes,
-        memory_mb_each=prices.process_mb + lanes * prices.lane_mb,
+        memory_mb_each=memory_mb(prices, lanes),
         broker_cores=(events_per_s * broker_us + commits_per_s * processes * prices.broker_commit_us) / 1e6,
         cpu_us=loop_us + guest_us,
     )

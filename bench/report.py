@@ -42,8 +42,8 @@ def where(found: Found) -> str:
     """The machine, as a sentence."""
     at = found["machine"]
     return (
-        f"{at['cores']} cores ({at['cpu']}), the broker on the same ones; Python {at['python']}; {at['taken']}, "
-        f"load average {at['load_average']:g} when it was written."
+        f"{at['cores']} cores ({at['cpu']}), the broker on the same ones; Python {at['python']}; {at['taken']}; "
+        f"the machine's load average just before was {at['load_average']:g}."
     )
 
 
@@ -160,6 +160,11 @@ def prices_table(found: Found) -> str:
         ["", f"{price.broker_commit_us:.0f} µs a transaction", "broker"],
         ["process", f"{price.process_mb:.0f} MB", "memory, at its peak"],
         ["lane", f"{price.lane_mb:.1f} MB", "memory, at its peak"],
+        [
+            "fetched ahead",
+            f"{model.prefetch_mb(1):.1f} MB a lane, {model.prefetch_mb(10**6):.1f} MB at most",
+            "memory, at its peak",
+        ],
     ]
     return f"{table(['part', 'price', 'paid by'], rows)}\nOf the run of {found['machine']['taken']}.\n"
 
@@ -172,7 +177,8 @@ def checked_table(found: Found) -> str:
         loop_us, guest_us = model.event_us(
             price, commits_per_event=cell.commits_per_event, batch_events=round(1 / cell.batches_per_event)
         )
-        said, memory = loop_us + guest_us, price.process_mb + price.lane_mb * cell.partitions / cell.processes
+        lanes = -(-cell.partitions // cell.processes)
+        said, memory = loop_us + guest_us, model.memory_mb(price, lanes)
         rows.append(
             [
                 f"{cell.partitions}",
@@ -205,9 +211,24 @@ def example_table(found: Found) -> str:
     return table(["need", ""], rows)
 
 
+def startup_table(found: Found) -> str:
+    """From the command to the first output."""
+    rows = [
+        [
+            name,
+            f"{found[name]['median_ms']} ms ({found[name]['least_ms']}–{found[name]['most_ms']})",
+            ", ".join(f"{stage} {at}" for stage, at in found[name]["stages_ms"].items()),
+        ]
+        for name in ("one process", "two processes")
+    ]
+    head = ["", "first output: median (least–most)", "stages over after, ms"]
+    return f"{found['runs']} starts each, with a warm cache. {where(found)}\n\n{table(head, rows)}"
+
+
 TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "kafka": ("kafka", kafka_table),
     "latency": ("latency", latency_table),
+    "startup": ("startup", startup_table),
     "growth": ("growth", growth_table),
     "prices": ("growth", prices_table),
     "model-checked": ("growth", checked_table),
@@ -225,7 +246,7 @@ def rendered(page: str, *, folder: Path = results.FOLDER) -> str:
     """The page's text with its tables as the results have them now."""
 
     def put(found: re.Match[str]) -> str:
-        source, made = TABLES[found["name"]]
+        source, made = TABLES.get(found["name"], ("", str))
         taken = results.load(source, folder=folder)
         return found[0] if taken is None else f"{found[1]}\n{made(taken)}\n{found[3]}"
 

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
+_LOAD_BEFORE = os.getloadavg()[0]
+"""Of the last minute before this process: what else the machine was busy with."""
 
 
 def save(name: str, figures: dict[str, Any], *, folder: Path = FOLDER) -> Path:
     """Write `figures` (plain JSON values) under `name`, replacing what was there."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **figures}, indent=1, ensure_ascii=False) + "\n")
+    entries = {"machine": machine(), **figures}.items()
+    lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in entries]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return path
 
 
@@ -33,7 +37,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "python": platform.python_version(),
         "taken": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "load_average": round(os.getloadavg()[0], 2),
+        "load_average": round(_LOAD_BEFORE, 2),
     }
 
 

@@ -180,5 +180,5 @@ def _legend(panel: Panel, top: float) -> list[str]:
     for series in panel.series if len(panel.series) > 1 else ():
         parts.append(f'<rect x="{x}" y="{top + 31}" width="12" height="12" rx="2" fill="{series.colour}"/>')
         parts.append(f'<text x="{x + 17}" y="{top + 41}">{escape(series.name)}</text>')
-        x += 36 + 6.6 * len(series.name)
+        x += 34 + 6.4 * len(series.name)  # about what the words take
     return parts

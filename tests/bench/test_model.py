@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.model import Constants, constants, event_us, need
+from bench.model import Constants, constants, event_us, memory_mb, need, prefetch_mb
 
 PRICES = Constants(
     fetch_us=1.0,
@@ -48,7 +48,7 @@ def point(
         "loop_us_per_event": noise * loop,
         "guest_us_per_event": noise * guest,
         "broker_us_per_event": noise * broker,
-        "rss_mb_peak": price.process_mb + partitions / processes * price.lane_mb,
+        "rss_mb_peak": memory_mb(price, partitions // processes),
     }
     shape = {"partitions": partitions, "processes": processes, "variant": variant, "events": events}
     return {**shape, "figures": figures, "commits": commits, "batches": batches, "commit_ms": 5.0}
@@ -106,8 +106,12 @@ def test_what_a_load_needs() -> None:
     assert found.transactions_per_s == pytest.approx(200)
     assert found.loop_share == pytest.approx(0.25 * 1.65 + 0.2)
     assert found.cores == pytest.approx(0.5 * (1.65 + 2.05) + 0.4)
-    assert found.memory_mb_each == pytest.approx(90 + 48 * 0.75)
+    assert found.memory_mb_each == pytest.approx(90 + 48 * 0.75 + prefetch_mb(48))
     assert found.broker_cores == pytest.approx(0.6 + 200 * 500e-6)
+
+
+def test_what_is_fetched_ahead_is_bounded() -> None:
+    assert prefetch_mb(1) < prefetch_mb(2) <= prefetch_mb(16) == prefetch_mb(1_000) < 40
 
 
 def test_fuller_loops_need_fewer_processes() -> None:
