@@ -1,12 +1,14 @@
-"""What the sandbox costs, measured in one run: `python -m bench.sandbox [--json] [--rounds N]`.
+"""What the sandbox costs, measured in one run: `python -m bench.sandbox [--rounds 20] [--dry]`. Writes `results/sandbox.json`.
 
-Method: the variants of one question take turns, round after round, in one process, and each is judged by its fastest round, which is
-the one that other work on the machine disturbed least. No figure is compared with one of another run.
+Method: `bench.turns` (CPU of the thread, interleaved, in an order that turns; at least ten rounds; 95 % bounds). No figure is compared
+with one of another run.
 
 - *bare crossing*: the same module, frame and answer, through the same C calls, in a fresh pooled instance: nothing is limited,
   timed, counted or checked but the frame's shape. The difference to `Session.run` is what the policy costs.
-- *epochs* and *fuel* are compiled into the guest, so they are compared by running the guest's own function under engines with
-  and without them.
+- *raw, per event*: a bare crossing of each event alone, against `instance: per-event`.
+- *epochs* and *fuel* are compiled into the guest, so they are compared by running the guest's own function under engines
+  with and without them.
+- *busy* is the wall's clock: there the waiting is the question.
 """
 
 from __future__ import annotations
@@ -21,12 +23,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wasmtime import Config, Engine, Module, wat2wasm
 
+from bench import results
+from bench.bridge import bridge
+from bench.sandbox_tables import sandbox_table
+from bench.turns import Work, take_turns
 from sandbox import Limits, Sandbox, Session, Transformer
 from sandbox.calls import ALLOC, CONFIGURE, CURSOR, INITIALIZE, TRANSFORM, CallsName, LinkPlan, Seat
 from sandbox.engine import set_features
@@ -73,18 +79,6 @@ def _order(number: int) -> bytes:
     }
     change = {"before": None, "after": after, "source": source, "op": "c", "ts_ms": 1_700_000_000_000 + number}
     return json.dumps(change).encode()
-
-
-def take_turns(variants: dict[str, Callable[[], object]], *, times: int, rounds: int) -> dict[str, float]:
-    """Microseconds a call, of each variant's fastest round."""
-    fastest = dict.fromkeys(variants, float("inf"))
-    for _ in range(rounds):
-        for name, work in variants.items():
-            began = time.perf_counter()
-            for _ in range(times):
-                work()
-            fastest[name] = min(fastest[name], (time.perf_counter() - began) / times * 1e6)
-    return fastest
 
 
 @dataclass(frozen=True)
@@ -134,20 +128,42 @@ def _runner(session: Session, events: Sequence[Event]) -> Callable[[], object]:
     return lambda: session.run(sent)
 
 
-def policy(sandbox: Sandbox, rounds: int) -> dict[str, float]:
+def policy(sandbox: Sandbox, rounds: int) -> dict[str, Any]:
     """`Session.run` against a bare crossing, 256 JSON events."""
     events = orders(256)
     transformer = load(sandbox, "enrich_order")
     session = transformer.session()
-    turns = {"bare": Bare.of(transformer, events), "session": _runner(session, events)}
-    got = take_turns(turns, times=20, rounds=rounds)
+    got = take_turns(
+        {"bare": Bare.of(transformer, events), "session": _runner(session, events)}, times=20, rounds=rounds
+    )
     session.close()
     return {
-        "bare_crossing_us": got["bare"],
-        "session_us": got["session"],
-        "session_us_per_event": got["session"] / 256,
-        "policy_overhead_percent": (got["session"] / got["bare"] - 1) * 100,
+        "bare_us_per_event": got.us("bare") / 256,
+        "session_us_per_event": got.us("session") / 256,
+        "overhead_percent": got.percent_over("session", "bare"),
+        "bar_percent": 5.0,
     }
+
+
+def per_event(sandbox: Sandbox, rounds: int) -> dict[str, Any]:
+    """A fresh instance for each of 64 events, against making, calling and dropping a pooled one for each through the same C calls."""
+    found: dict[str, Any] = {"bar": 1.5}
+    for module in ("passthrough", "enrich_order"):
+        transformer = load(sandbox, module, instance=InstancePolicy.PER_EVENT)
+        session, events = transformer.session(), orders(64)
+        alone = [Bare.of(transformer, [event]) for event in events]
+        got = take_turns(
+            {"raw": lambda each=alone: [bare() for bare in each], "session": _runner(session, events)},
+            times=2,
+            rounds=rounds,
+        )
+        session.close()
+        found[module] = {
+            "raw_us": got.us("raw") / 64,
+            "session_us": got.us("session") / 64,
+            "ratio": asdict(got.over("session", "raw")),
+        }
+    return found
 
 
 def frames(rounds: int) -> dict[str, float]:
@@ -159,13 +175,13 @@ def frames(rounds: int) -> dict[str, float]:
     answer = msgspec.msgpack.encode([[1, event.value] for event in events])
     unchanged = msgspec.msgpack.encode([None] * 256)
     rules = replace(_rules(), output_bytes_max=1 << 20)
-    turns: dict[str, Callable[[], object]] = {
+    turns: dict[str, Work] = {
         "encode": lambda: encoder.body(events),
         "decode": lambda: judge(events, decode_results(answer, 256), rules),
         "decode_unchanged": lambda: judge(events, decode_results(unchanged, 256), rules),
     }
     got = take_turns(turns, times=50, rounds=rounds)
-    return {f"{name}_us_per_event": us / 256 for name, us in got.items()}
+    return {f"{name}_us_per_event": got.us(name) / 256 for name in turns}
 
 
 def _rules() -> Any:
@@ -177,7 +193,7 @@ def _rules() -> Any:
 def instances(rounds: int) -> dict[str, float]:
     """A fresh guest, started and discarded."""
     with ExitStack() as stack:
-        turns: dict[str, Callable[[], object]] = {}
+        turns: dict[str, Work] = {}
         for name, calls, pooling in (
             ("pooled", CallsName.FAST, True),
             ("unpooled", CallsName.FAST, False),
@@ -188,7 +204,8 @@ def instances(rounds: int) -> dict[str, float]:
             turns[f"fresh_{name}_us"] = _start_and_close(plain)
             if pooling:
                 turns["fresh_pooled_rust_configured_us"] = _start_and_close(load(sandbox, "enrich_order"))
-        return take_turns(turns, times=300, rounds=rounds)
+        got = take_turns(turns, times=300, rounds=rounds)
+        return {name: got.us(name) for name in turns}
 
 
 def _start_and_close(transformer: Transformer) -> Callable[[], None]:
@@ -208,19 +225,20 @@ def policies_of_instances(sandbox: Sandbox, rounds: int) -> dict[str, float]:
     got = take_turns({name: _runner(one, events) for name, one in sessions.items()}, times=5, rounds=rounds)
     for session in sessions.values():
         session.close()
-    return {f"{name}_us_per_event": us / 256 for name, us in got.items()}
+    return {f"{name}_us_per_event": got.us(name) / 256 for name in sessions}
 
 
-def metering(sandbox: Sandbox, rounds: int) -> dict[str, float]:
+def metering(sandbox: Sandbox, rounds: int) -> dict[str, Any]:
     """The guest's own function, 256 JSON events, under engines that do and do not count epochs and fuel."""
-    turns: dict[str, Callable[[], object]] = {}
+    turns: dict[str, Work] = {}
     for name, epochs, fuel in (("none", False, False), ("epochs", True, False), ("epochs_and_fuel", True, True)):
         turns[name] = _guest_function(sandbox, epochs=epochs, fuel=fuel)
     got = take_turns(turns, times=20, rounds=rounds)
     return {
-        "guest_us": got["none"],
-        "epoch_overhead_percent": (got["epochs"] / got["none"] - 1) * 100,
-        "fuel_overhead_percent": (got["epochs_and_fuel"] / got["epochs"] - 1) * 100,
+        "guest_us_per_event": got.us("none") / 256,
+        "epochs_percent": got.percent_over("epochs", "none"),
+        "fuel_percent": got.percent_over("epochs_and_fuel", "epochs"),
+        "fuel_claim_percent": "1-2",
     }
 
 
@@ -250,20 +268,22 @@ def _guest_function(sandbox: Sandbox, *, epochs: bool, fuel: bool) -> Callable[[
     return work
 
 
-def tiers(sandbox: Sandbox, rounds: int) -> dict[str, float]:
+def tiers(sandbox: Sandbox, rounds: int) -> dict[str, Any]:
     """Compiling and running on each tier."""
     from schemas.specs import Tier
 
-    found: dict[str, float] = {}
-    turns: dict[str, Callable[[], object]] = {}
+    found: dict[str, Any] = {}
+    turns: dict[str, Work] = {}
     events = orders(256)
     for tier in Tier:
         began = time.perf_counter()
         transformer = load(sandbox, "enrich_order", engine=EngineSettings(tier=tier))
-        found[f"load_{tier.value}_ms"] = (time.perf_counter() - began) * 1e3
+        found[tier.value] = {"load_ms": (time.perf_counter() - began) * 1e3}
         turns[tier.value] = _runner(transformer.session(), events)
     got = take_turns(turns, times=3, rounds=rounds)
-    return found | {f"{name}_us_per_event": us / 256 for name, us in got.items()}
+    for name in turns:
+        found[name] |= {"us_per_event": got.us(name) / 256, "ratio": asdict(got.over(name, Tier.OPTIMIZING.value))}
+    return found
 
 
 def caching() -> dict[str, float]:
@@ -298,7 +318,8 @@ def isolation(sandbox: Sandbox, rounds: int) -> dict[str, float]:
         "one_trap_us": _runner(session, one_bad),
         "all_trap_us": _runner(session, all_bad),
     }
-    return take_turns(turns, times=3, rounds=rounds)
+    got = take_turns(turns, times=3, rounds=min(rounds, 10))
+    return {name: got.us(name) for name in turns}
 
 
 def replace_value(event: Event, value: bytes) -> Event:
@@ -356,10 +377,14 @@ def _resident_kib() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
-def measure(rounds: int) -> dict[str, dict[str, float]]:
+def measure(rounds: int) -> dict[str, Any]:
+    """Every question, asked in turn."""
     with Sandbox(cache=False) as sandbox:
         return {
+            "rounds": rounds,
             "policy": policy(sandbox, rounds),
+            "per_event": per_event(sandbox, rounds),
+            "rows": bridge(load(sandbox, "enrich_order"), rounds),
             "frames": frames(rounds),
             "instances": instances(rounds),
             "instance_policies": policies_of_instances(sandbox, rounds),
@@ -373,18 +398,14 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What the sandbox costs.")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--dry", action="store_true", help="write no result")
     options = parser.parse_args()
     figures = measure(options.rounds)
-    if options.json:
-        print(json.dumps(figures, indent=2))
-        return
-    for question, answers in figures.items():
-        print(question)
-        for name, value in answers.items():
-            print(f"  {name:36} {value:10.2f}")
+    print(sandbox_table({"machine": results.machine(), **figures}))
+    if not options.dry:
+        print(f"written to {results.save('sandbox', figures)}")
 
 
 if __name__ == "__main__":

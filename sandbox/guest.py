@@ -26,6 +26,8 @@ from schemas.outcome import ViolationKind
 U32 = 0xFFFFFFFF
 CONFIGURING = "`penstock_v1_configure`"
 PROBE_BYTES = 1024
+JOINED_BYTES_MAX = 4096
+"""Joining a frame of this size costs less than crossing the bridge twice."""
 FREE_FUEL = 1 << 60
 """For the phases that are not an event's: their bound is the deadline."""
 
@@ -62,6 +64,8 @@ class Guest:
     def __init__(self, plan: GuestPlan) -> None:
         self._plan = plan
         self._seat: Seat = plan.link.seat()
+        self._arm_seat, self._ticks = self._seat.arm, plan.ticker.ticks
+        self._deadline_ms, self._metered = plan.limits.deadline_ms, plan.metered
         self._cursor: int | None = None
         self._holds_slot = False
         self.log_bytes_left = plan.limits.log_bytes_per_batch
@@ -90,17 +94,22 @@ class Guest:
         self._host = self._new_host()
         self._take_slot()
         try:
-            with _Running(plan.ticker):
+            plan.ticker.enter()
+            try:
                 self._bring_up()
+            finally:
+                plan.ticker.leave()
         except BaseException:
             self._abandon()
             raise
         self.is_open, self.crossings = True, 0
-        plan.counters.add(instances_created=1, active_instances=1)
+        plan.counters.started()
 
     def probe(self) -> None:
         """Make sure that the guest gives blocks at all. Raises ModuleFault."""
-        with _Running(self._plan.ticker):
+        ticker = self._plan.ticker
+        ticker.enter()
+        try:
             self._arm()
             began = self._plan.clock_ns()
             try:
@@ -110,6 +119,8 @@ class Guest:
             if address == 0:
                 raise ModuleFault(self._plan.name, f"`penstock_v1_alloc` gives no block of {PROBE_BYTES} bytes")
             self._check_block(address, PROBE_BYTES)
+        finally:
+            ticker.leave()
 
     def cross(self, head: bytes, body: bytes, count: int, result_bytes_max: int) -> bytes | Trouble:
         """One crossing of a frame with `count` events: the result frame, not yet looked into, or why there is none.
@@ -118,18 +129,22 @@ class Guest:
         """
         self._host = self._new_host() if self.crossings else self._host
         self.crossings += 1
-        with _Running(self._plan.ticker):
+        ticker = self._plan.ticker
+        ticker.enter()
+        try:
             placed = self._place(head, body)
             if isinstance(placed, Trouble):
                 return placed
             return self._transform(placed, len(head) + len(body), count, result_bytes_max)
+        finally:
+            ticker.leave()
 
     def close(self) -> None:
         """Discard the instance. Safe to repeat."""
         if self.is_open:
             self.is_open = False
             self._abandon()
-            self._plan.counters.add(active_instances=-1)
+            self._plan.counters.ended()
 
     def _transform(self, address: int, length: int, count: int, result_bytes_max: int) -> bytes | Trouble:
         plan = self._plan
@@ -182,8 +197,11 @@ class Guest:
             return self._refused(length, "it returned 0", began)
         self._check_block(address, length)
         memory = self._seat.memory
-        memory.write(address, head)
-        memory.write(address + len(head), body)
+        if length <= JOINED_BYTES_MAX:
+            memory.write(address, head + body)
+        else:
+            memory.write(address, head)
+            memory.write(address + len(head), body)
         return address
 
     def _check_block(self, address: int, length: int) -> None:
@@ -244,8 +262,8 @@ class Guest:
 
     def _arm(self, fuel: int = FREE_FUEL) -> None:
         """A whole deadline for the next call: waiting for the interpreter lock between two calls is nobody's fault."""
-        self._seat.arm(self._plan.ticker.ticks(self._plan.limits.deadline_ms))
-        if self._plan.metered:
+        self._arm_seat(self._ticks(self._deadline_ms))
+        if self._metered:
             self._seat.set_fuel(fuel)
 
     def _with_cursor(self, trouble: Trouble, count: int) -> Trouble:
@@ -297,18 +315,3 @@ class Guest:
             self._holds_slot = False
             assert self._plan.slots is not None
             self._plan.slots.release()
-
-
-class _Running:
-    """While inside, deadlines tick."""
-
-    __slots__ = ("_ticker",)
-
-    def __init__(self, ticker: EpochTicker) -> None:
-        self._ticker = ticker
-
-    def __enter__(self) -> None:
-        self._ticker.enter()
-
-    def __exit__(self, *_: object) -> None:
-        self._ticker.leave()

@@ -42,6 +42,17 @@ class Counters:
             for name, amount in amounts.items():
                 self._counts[name] += amount
 
+    def started(self) -> None:
+        """An instance more, and alive. (`add` without its dictionary: this is done for every batch, or for every event.)"""
+        with self._lock:
+            self._counts["instances_created"] += 1
+            self._counts["active_instances"] += 1
+
+    def ended(self) -> None:
+        """One that is no more."""
+        with self._lock:
+            self._counts["active_instances"] -= 1
+
     def snapshot(self, **now: int) -> SandboxStats:
         """The counts, with these gauges."""
         with self._lock:
