@@ -4,7 +4,7 @@
 
 The feed (a process of its own) runs a bounded number of events ahead of the verifier, which reads both topics with
 read_committed and marks each order as it arrives; topics are kept small by retention. The service runs two workers. At a third of the way
-it is reloaded (SIGTERM, start), at 60 % a worker is killed. `tests.soak.lives` says how growth is judged. Writes `bench/results/soak.json`.
+it is reloaded (SIGTERM, start), at 45 % a worker is killed. `tests.soak.lives` says how growth is judged. Writes `bench/results/soak.json`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ AHEAD = 400_000
 RETENTION = {"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)}
 STALLED_S = 120.0
 TOLD_EVERY_S = 5.0
+SERIES_STEP = 8
+"""Of the samples, one in so many is saved for a look at the whole life."""
 REST_S = 5.0
 """Nothing to do for so long, at the end: what is still held then is leaked."""
 
@@ -135,7 +137,7 @@ def _run(events: int, service: Service, verifier: Verifier, feed: subprocess.Pop
     goal = sum(expected(events).values()) - expected(events)["dropped"]
     plan: list[tuple[int, str, Callable[[], None]]] = [
         (goal // 3, "reload", service.reload),
-        (goal * 6 // 10, "kill a worker", service.kill_a_worker),
+        (goal * 45 // 100, "kill a worker", service.kill_a_worker),
     ]
     told = moved = began
     allowed = last = 0
@@ -200,6 +202,13 @@ def _summary(
         "resting": resting,
         "gauges": gauges,
         "rows": [_row(life) for life in lives],
+        "series": {
+            name: [
+                (round(sample.at_s - samples[0].at_s, 1), round(sample.rss_mib, 1)) for sample in samples[::SERIES_STEP]
+            ]
+            for watch in service.watches
+            for name, samples in watch.samples.items()
+        },
         "faults": faults,
     }
 
