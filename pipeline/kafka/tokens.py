@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
-import aiohttp
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
@@ -116,6 +115,8 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]
             return self._token.text
 
     async def _fetch(self) -> Token:
+        import aiohttp  # 0.1 s, which a start without a token endpoint need not take
+
         asked = self._now()
         try:
             status, body = await self._ask()
@@ -141,6 +142,8 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]
 
     async def _ask(self) -> tuple[int, bytes]:
         """RFC 6749, sections 2.3.1 and 4.4.2."""
+        import aiohttp
+
         # Both parts are form-encoded before they are joined, so that a colon in either does not end the first.
         login = f"{quote_plus(self._client_id)}:{quote_plus(self._secret())}"
         form = {"grant_type": "client_credentials"}
