@@ -50,14 +50,14 @@ class Member:
     def workers(self) -> list[int]:
         """Process ids of a supervisor's workers."""
         try:
-            return [child.pid for child in psutil.Process(self._pid).children()] if self.is_running else []
+            return [child.pid for child in psutil.Process(self.pid).children()] if self.is_running else []
         except psutil.NoSuchProcess:
             return []
 
     def kill(self) -> None:
         """SIGKILL: the process and, when it is a supervisor, its workers."""
         self._asked = True
-        for pid in (*self.workers, self._pid):
+        for pid in (*self.workers, self.pid):
             send(pid, signal.SIGKILL)
         self._wait(10)
 
@@ -69,7 +69,7 @@ class Member:
     def ask_to_drain(self) -> None:
         """SIGTERM."""
         self._asked = True
-        send(self._pid, signal.SIGTERM)
+        send(self.pid, signal.SIGTERM)
 
     def await_drained(self) -> None:
         """Wait for the end that was asked for. Raises AssertionError when it is another one or does not come."""
@@ -78,6 +78,12 @@ class Member:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not drain within {_DRAIN_S:.0f} s\n{self.tail()}") from None
         assert code in (0, -signal.SIGTERM), f"{self.name} ended with {code}\n{self.tail()}"
+
+    def reap(self) -> None:
+        """Wait for an end that somebody else brings about."""
+        self._asked = True
+        assert self._process is not None
+        self._process.wait()
 
     def close(self) -> None:
         """Whatever still runs is killed."""
@@ -120,7 +126,8 @@ class Member:
         return "\n".join(f"{self.name} | {line}" for line in found[-lines:])
 
     @property
-    def _pid(self) -> int:
+    def pid(self) -> int:
+        """Of its (supervisor's) process."""
         assert self._process is not None, f"{self.name} was never started"
         return self._process.pid
 

@@ -1,4 +1,4 @@
-"""When committed output appears: a read_committed reader that notes the time between arrivals."""
+"""When committed output appears: a read_committed reader that notes the time between a partition's arrivals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Watch:
         partitions = self._consumer.list_topics(topic, TIMEOUT_S).topics[topic].partitions
         self._consumer.assign([TopicPartition(topic, index, 0) for index in partitions])
         self._lock = threading.Lock()
-        self._last = time.monotonic()
+        self._last: dict[int, float] = {}
+        """When each partition's newest record came."""
         self._longest_s = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"watch {topic}", daemon=True)
@@ -44,9 +45,9 @@ class Watch:
 
     @property
     def longest_gap_s(self) -> float:
-        """The longest time without any output since `forget`, the present one included."""
+        """The longest that any partition went without output since `forget`, the present gaps included."""
         with self._lock:
-            return max(self._longest_s, time.monotonic() - self._last)
+            return max([self._longest_s, *(time.monotonic() - last for last in self._last.values())])
 
     def forget(self) -> float:
         """Measure anew from now on; what was the longest until now."""
@@ -57,10 +58,9 @@ class Watch:
     def _run(self) -> None:
         while not self._over.is_set():
             messages = [message for message in self._consumer.consume(1_000, 0.05) if message.error() is None]
-            if messages:
-                now = time.monotonic()
-                with self._lock:
-                    if self.seen:
-                        self._longest_s = max(self._longest_s, now - self._last)
-                    self._last = now
-                    self.seen += len(messages)
+            now = time.monotonic()
+            with self._lock:
+                for partition in {message.partition() for message in messages}:
+                    self._longest_s = max(self._longest_s, now - self._last.get(partition, now))
+                    self._last[partition] = now
+                self.seen += len(messages)

@@ -92,7 +92,9 @@ def disk_full(stage: Stage, events: int) -> None:
     with _small_disk(stage.broker_folder / "logs") as disk:
         broker = stage.broker(properties={"log.index.size.max.bytes": "65536"})
         streams = stage.streams(broker)
-        registry = stage.registry("registry", broker.bootstrap, route=SMALL_BATCHES)
+        registry = stage.registry(
+            "registry", broker.bootstrap, route=SMALL_BATCHES, kafka=f"request_timeout: {REQUEST_TIMEOUT_S}s"
+        )
         member = stage.member("service", registry)
         feed = stage.feed(streams, events, seconds=20.0 if stage.full else 8.0)
         member.start()

@@ -74,8 +74,8 @@ def rolling_restart(stage: Stage, events: int) -> None:
         gap = watch.longest_gap_s
         feed.finish()
         stage.settle(streams)
-    stage.notes |= {"longest gap in output (s)": round(gap, 2), "a restart took (s)": round(max(took), 1)}
-    stage.say(f"longest gap in the output {gap:.2f} s (before: {steady:.2f} s)")
+    stage.notes |= {"longest gap in a partition's output (s)": round(gap, 2), "a restart took (s)": round(max(took), 1)}
+    stage.say(f"longest gap in a partition's output {gap:.2f} s (before: {steady:.2f} s)")
     for member in members:
         member.ask_to_drain()
     for member in members:
