@@ -17,6 +17,11 @@ def big_cluster(start_broker: Callable[..., KafkaBroker]) -> KafkaCluster:
 
 
 @pytest.fixture(scope="session")
+def plain_cluster(kafka_broker: KafkaBroker) -> KafkaCluster:
+    return KafkaCluster(kafka_broker)
+
+
+@pytest.fixture(scope="session")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """One sandbox for all pipelines."""
     with Sandbox(cache_dir=tmp_path_factory.mktemp("compiled")) as sandbox:
