@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import time
 import zlib
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
@@ -103,7 +104,7 @@ class KafkaSource:
             raise unreadable
         try:
             items_max = max(1, round(events_max / self._events_per_item))
-            fetched = await self._live().getmany(*wanted, timeout_ms=int(timeout_s * 1e3), max_records=items_max)
+            fetched = await self._getmany(wanted, int(timeout_s * 1e3), items_max)
         except NoOffsetForPartitionError:
             # Dealt out anew while this fetch waited, and nothing is committed yet: its lane will seek. No record was taken.
             return {}
@@ -118,6 +119,25 @@ class KafkaSource:
             self._events_per_item = sum(map(len, events.values())) / sum(map(len, fetched.values()))
         return events
 
+    async def _getmany(
+        self, wanted: Collection[KafkaPartition], timeout_ms: int, items_max: int
+    ) -> dict[KafkaPartition, list[Any]]:
+        """The client's own, which counts itself in, and out again only when it returns: one that fails or is cancelled would
+        switch `max_poll_interval_ms` off for good."""
+        consumer = self._live()
+        subscription = consumer._subscription  # noqa: SLF001 - the count has no public name
+        counted = subscription._fetch_count  # noqa: SLF001
+        try:
+            fetched: dict[KafkaPartition, list[Any]] = await consumer.getmany(
+                *wanted, timeout_ms=timeout_ms, max_records=items_max
+            )
+        except BaseException:
+            if subscription._fetch_count > counted:  # noqa: SLF001
+                subscription._fetch_count = counted  # noqa: SLF001
+                subscription._last_fetch_ended = time.monotonic()  # noqa: SLF001
+            raise
+        return fetched
+
     async def _fetch_singly(self, wanted: Collection[KafkaPartition]) -> dict[KafkaPartition, list[Any]]:
         """One record of each partition, after a fetch met one that cannot be taken apart: the client does not say which it
         was, and has thrown away what it took of the others. The bad one is told of by the next fetch when this has others.
@@ -127,7 +147,7 @@ class KafkaSource:
         try:
             for partition in wanted:
                 try:
-                    fetched |= await self._live().getmany(partition, timeout_ms=_SINGLY_MS, max_records=1)
+                    fetched |= await self._getmany([partition], _SINGLY_MS, 1)
                 except NoOffsetForPartitionError:
                     continue
                 except _UNREADABLE as error:
