@@ -43,6 +43,8 @@ if TYPE_CHECKING:  # what not every run needs is loaded when it is wanted
 _log = logging.getLogger(__name__)
 _SNAPSHOT = "PENSTOCK_SNAPSHOT"
 """Set by a supervisor for its workers: where to leave samples and health."""
+_PROCESSES_MAX = 256
+"""Each has a member in every group, and threads and connections of its own."""
 _ENDS = "PENSTOCK_ENDS"
 """Likewise, in a bounded run: the file that says where each partition ends."""
 
@@ -56,7 +58,7 @@ class LogFormat(StrEnum):
 
 def run(
     registry: Annotated[Path, typer.Argument(help="The registry file.", show_default=False)],
-    processes: Annotated[int, typer.Option(min=1, help="Worker processes; partitions are shared out among them.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, max=_PROCESSES_MAX, help="Worker processes; partitions are shared out among them.")] = 1,
     admin: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Serve /metrics, /livez and /readyz there.", show_default=False),
@@ -260,7 +262,11 @@ def _write_ends(path: Path, ends: Mapping[TopicPartition, int]) -> None:
 
 
 def _read_ends(path: Path) -> dict[TopicPartition, int]:
-    rows = msgspec.json.decode(path.read_bytes(), type=list[tuple[str, int, int]])
+    try:
+        rows = msgspec.json.decode(path.read_bytes(), type=list[tuple[str, int, int]])
+    except (OSError, ValueError):
+        problem = f"{path} does not say where partitions end"
+        raise ConfigError(Fault(problem, "unset it: only a supervisor sets it, for its workers", path=_ENDS)) from None
     return {TopicPartition(topic, partition): end for topic, partition, end in rows}
 
 

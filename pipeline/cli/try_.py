@@ -147,7 +147,10 @@ def _events(stream: BinaryIO, name: str, route: RouteSpec | None) -> Iterator[Ev
 
 def _checked(stream: BinaryIO, name: str, topic: str) -> Iterator[EventLine]:
     faults: list[Fault] = []
-    yield from read_events(stream, name, topic, faults, _FAULTS_MAX)
+    try:
+        yield from read_events(stream, name, topic, faults, _FAULTS_MAX)
+    except OSError as error:  # opened, and yet not to be read: a bad disk, a device
+        faults.append(Fault(f"cannot be read to its end: {error.strerror or error}", "check the file", file=name))
     if len(faults) == _FAULTS_MAX:
         faults.append(Fault("there may be more: the rest was not read", file=name))
     if faults:
