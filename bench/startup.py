@@ -20,9 +20,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from confluent_kafka import Consumer, TopicPartition
 
 from bench import results
@@ -36,7 +38,6 @@ STAGES = {
     "imported": "the registry is",
     "modules loaded": "the registry is checked and its modules are loaded",
     "cluster checked": "the topics are as the registry needs them",
-    "group joined": "is starting",
     "lane running": "is running",
 }
 """What the log says when each stage is over, first time."""
@@ -81,8 +82,21 @@ class Reader:
         self._consumer.close()
 
 
-def start(bootstrap: str, registry: Path, log: Path, processes: int) -> tuple[float, dict[str, float]]:
-    """Milliseconds until the first output, and until each stage was over."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start. Milliseconds."""
+
+    total: float
+    """Until the first output could be read."""
+    cpu: float
+    """User and system time of all its processes by then: what is left of `total` on a machine with nothing else to do, but for
+    waiting."""
+    stages: dict[str, float]
+    """Until each stage was over."""
+
+
+def start(bootstrap: str, registry: Path, log: Path, processes: int) -> Start:
+    """Start it, wait for its first output, stop it, and wait until it has left its groups."""
     reader = Reader(bootstrap)
     produce(bootstrap, "r0.in", [(b"1", ORDER)])
     command = [sys.executable, "-m", "pipeline.cli", "run", str(registry), "--processes", str(processes)]
@@ -91,6 +105,7 @@ def start(bootstrap: str, registry: Path, log: Path, processes: int) -> tuple[fl
         process = subprocess.Popen([*command, "--log-level", "debug"], stderr=stderr)
     try:
         total = reader.wait() - began
+        cpu = cpu_s(process.pid)
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
@@ -98,7 +113,14 @@ def start(bootstrap: str, registry: Path, log: Path, processes: int) -> tuple[fl
     groups = re.findall(r"^  (r\d+):", registry.read_text(), re.MULTILINE)
     for route in groups:
         await_empty_group(bootstrap, f"startup-{route}")
-    return total * 1e3, {name: (at - began) * 1e3 for name, at in stages(log.read_text(), began)}
+    told = {name: (at - began) * 1e3 for name, at in stages(log.read_text(), began)}
+    return Start(total * 1e3, cpu * 1e3, told)
+
+
+def cpu_s(pid: int) -> float:
+    """Of a process and its children."""
+    whole = psutil.Process(pid)
+    return sum(sum(each.cpu_times()[:2]) for each in (whole, *whole.children(recursive=True)))
 
 
 def stages(log: str, began: float) -> Iterator[tuple[str, float]]:
@@ -116,7 +138,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=12)
     parser.add_argument("--routes", type=int, default=1)
     options = parser.parse_args()
-    taken: dict[str, list[tuple[float, dict[str, float]]]] = {"one process": [], "two processes": []}
+    taken: dict[str, list[Start]] = {"one process": [], "two processes": []}
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder, KafkaBroker(Path(folder) / "kafka") as broker:
         registry = Path(folder) / "registry.yaml"
         routes = "".join(ROUTE.format(n=n) for n in range(options.routes))
@@ -130,28 +152,30 @@ def main() -> None:
                 found = start(broker.bootstrap, registry, Path(folder) / "log", processes)
                 if run:  # the first one warms the cache, makes the group and the control topic
                     figures.append(found)
-                    print(f"{name}: {found[0]:.0f} ms  {told(found[1])}", file=sys.stderr, flush=True)
+                    print(f"{name}: {line(found)}", file=sys.stderr, flush=True)
     summary = {name: figures_of(figures) for name, figures in taken.items()}
     print(json.dumps(summary, indent=1))
     results.save("startup", {"routes": options.routes, "runs": options.runs, **summary})
 
 
-def told(stages: dict[str, float]) -> str:
-    """One line."""
-    return "  ".join(f"{name} {at:.0f}" for name, at in stages.items())
+def line(start: Start) -> str:
+    """One start."""
+    stages = "  ".join(f"{name} {at:.0f}" for name, at in start.stages.items())
+    return f"{start.total:.0f} ms ({start.cpu:.0f} of CPU)  {stages}"
 
 
-def figures_of(runs: list[tuple[float, dict[str, float]]]) -> dict[str, object]:
-    """Milliseconds: of the first output the median and both ends; of each stage the median."""
-    totals = sorted(total for total, _ in runs)
+def figures_of(starts: list[Start]) -> dict[str, object]:
+    """Milliseconds: of the first output the median and both ends; of the rest the median."""
+    totals = [each.total for each in starts]
     return {
         "median_ms": round(statistics.median(totals)),
-        "least_ms": round(totals[0]),
-        "most_ms": round(totals[-1]),
+        "least_ms": round(min(totals)),
+        "most_ms": round(max(totals)),
+        "cpu_ms": round(statistics.median(each.cpu for each in starts)),
         "stages_ms": {
-            name: round(statistics.median(stages[name] for _, stages in runs))
+            name: round(statistics.median(each.stages[name] for each in starts))
             for name in STAGES
-            if all(name in stages for _, stages in runs)
+            if all(name in each.stages for each in starts)
         },
     }
 
