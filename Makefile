@@ -5,7 +5,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help demo test check lint types imports format simulate mutations bench soak chaos clean
+.PHONY: help demo test check lint types imports format simulate mutations bench soak chaos fuzz clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
 
@@ -59,6 +59,10 @@ soak: .venv/.dev  ## ten million events through real Kafka, with reloads; nothin
 
 chaos: .venv/.dev  ## real Kafka, and everything that can go wrong, in full (CHAOS="--seed 7 --only network")
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+fuzz: .venv/.dev  ## bad input at every door, 20 times as much of it as in the tests (EFFORT=20); SEED=n plays one again
+	@seed=$(or $(SEED),$$RANDOM); echo "seed $$seed (again: make fuzz SEED=$$seed EFFORT=$(or $(EFFORT),20))"; \
+	PENSTOCK_FUZZ=$(or $(EFFORT),20) PENSTOCK_FUZZ_SEED=$$seed $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$$seed $(FUZZ)
 
 clean:  ## remove the environment and everything downloaded
 	rm -rf .venv .services .toolchains
