@@ -190,27 +190,28 @@ def watch(
 ) -> Figures:
     """From when all lanes have begun (opening a lane's producer is not what an event costs) to the last commit.
 
-    Without `has_begun` that is when every partition has been committed to. When half of the events are through it begins all
-    the same: on a slow machine the first lanes may be that far ahead of the last.
+    Without `has_begun` that is when every partition has been committed to. Where lanes begin so late that nearly all is through
+    by then (a slow machine, few events), it is from the first commit seen.
     """
-    began, give_up = 0.0, time.monotonic() + PATIENCE_S
-    last, first, before, watched = 0, 0, Spent(0, 0, 0), list[psutil.Process]()
-    while True:
+    give_up, last, has_all = time.monotonic() + PATIENCE_S, 0, False
+    began: tuple[int, float, Spent] | None = None
+    while last < setting.events:
         if process.poll() is not None or time.monotonic() > give_up:
             raise RuntimeError(f"penstock ended early, or stands still at {last} of {setting.events} events")
         now = done()
         if now > last:
             last, give_up = now, time.monotonic() + PATIENCE_S
-        if not watched and now and (now >= setting.events / 2 or (has_begun() if has_begun else done.all_begun)):
-            watched = workers(process.pid, processes)
-            first, began, before = now, time.perf_counter(), spent(watched, setting.broker)
-        if now >= setting.events:
-            break
-        time.sleep(POLL_S)
-    if first >= setting.events:
+        if now and not has_all and now < setting.events * 0.9:
+            has_all = has_begun() if has_begun else done.all_begun
+            if began is None or has_all:
+                began = now, time.perf_counter(), spent(workers(process.pid, processes), setting.broker)
+        if now < setting.events:
+            time.sleep(POLL_S)
+    if began is None:
         raise RuntimeError("all was through before it could be timed: take more events")
-    seconds, after = time.perf_counter() - began, spent(watched, setting.broker)
-    return _figures(setting.events - first, seconds, before, after, watched)
+    watched = workers(process.pid, processes)
+    seconds, after = time.perf_counter() - began[1], spent(watched, setting.broker)
+    return _figures(setting.events - began[0], seconds, began[2], after, watched)
 
 
 def workers(pid: int, processes: int) -> list[psutil.Process]:

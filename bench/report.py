@@ -15,6 +15,7 @@ from typing import Any
 from bench import figures, model, results
 from bench.bounds import Bounds
 from bench.orders import BYTES
+from bench.sandbox_tables import sandbox_table, soak_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "bench" / "RESULTS.md", ROOT / "docs" / "scaling.md")
@@ -83,7 +84,7 @@ def _verdict(is_met: bool) -> str:
 
 
 def _median(runs: Sequence[Found], of: str) -> float:
-    return statistics.median(run[of] for run in runs)
+    return float(statistics.median(run[of] for run in runs))
 
 
 def latency_table(found: Found) -> str:
@@ -230,6 +231,8 @@ TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "latency": ("latency", latency_table),
     "startup": ("startup", startup_table),
     "growth": ("growth", growth_table),
+    "sandbox": ("sandbox", sandbox_table),
+    "soak": ("soak", soak_table),
     "prices": ("growth", prices_table),
     "model-checked": ("growth", checked_table),
     "example": ("growth", example_table),
