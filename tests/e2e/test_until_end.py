@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.e2e.stream import BAD_EVERY, account, create_stream_topics, fate, orders, registry_text
 from tests.e2e.test_run import service, wait_until
@@ -131,6 +131,36 @@ def test_a_halted_partition_ends_it_with_its_name(
         assert f"error: orders:{name}.in/1 is halted at offset 10 of 20: " in done.stderr
         assert [part["state"] for part in said["partitions"]] == ["through", "halted"]
     assert committed_offsets(bootstrap, f"{name}-orders", f"{name}.in")[0] == 90
+
+
+def test_a_commit_beyond_the_log_is_no_end(
+    kafka_broker: KafkaBroker, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    """As after a topic was made anew: nothing is left to do, and nothing would ever be done again."""
+    bootstrap, name = kafka_broker.bootstrap, unique("anew")
+    create_stream_topics(bootstrap, name, 1)
+    produce(bootstrap, f"{name}.in", list(orders(6))[1:])
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{name}-orders", "enable.auto.commit": False})
+    consumer.commit(offsets=[TopicPartition(f"{name}.in", 0, 100)], asynchronous=False)
+    consumer.close()
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(registry_text(bootstrap, name))
+    said, done = backfill(registry)
+    assert done.returncode == 1 and not said["complete"]
+    assert "the log ends at 5, before the committed offset" in done.stderr
+
+
+def test_a_first_start_at_the_end_has_nothing_to_do(
+    kafka_broker: KafkaBroker, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    bootstrap, name = kafka_broker.bootstrap, unique("latest")
+    create_stream_topics(bootstrap, name, 1)
+    produce(bootstrap, f"{name}.in", list(orders(6))[1:])
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(registry_text(bootstrap, name, extra="start: latest"))
+    said, done = backfill(registry)
+    assert done.returncode == 0 and said["complete"] and said["events"] == 0
+    assert read_topic(bootstrap, f"{name}.out") == []
 
 
 def test_interrupted_it_says_where_it_stands_and_goes_on_there(

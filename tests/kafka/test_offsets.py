@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -167,6 +168,19 @@ def test_nobody_to_ask_is_no_yes(shop: Shop) -> None:
     done = shop.run("reset", "--to", "earliest", stdin="y\n")
     assert done.returncode == 2 and "add --yes, or --dry-run" in done.stderr
     assert shop.committed() == {0: 10, 1: 10}
+
+
+def test_on_a_terminal_it_asks_first(shop: Shop) -> None:
+    command = [sys.executable, "-m", "pipeline.cli", "offsets", str(shop.registry), "orders", "reset", "--to", "latest"]
+    for answer, code, offset in ((b"n\n", 1, 10), (b"y\n", 0, 20)):
+        ours, theirs = pty.openpty()
+        os.write(ours, answer)
+        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60, check=False)
+        os.close(theirs)
+        os.close(ours)
+        assert "Set 2 offsets?" in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == code
+        assert shop.committed() == {0: offset, 1: offset}
 
 
 def test_a_live_group_is_refused_and_its_members_named(shop: Shop) -> None:
