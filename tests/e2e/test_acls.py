@@ -103,7 +103,7 @@ def write(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_service_runs_under_just_these(guarded: KafkaBroker, sandbox: Sandbox, shape: str, tmp_path: Path) -> None:
-    """Every outcome, a restart that goes on from the committed offsets, a stopped lane and its release."""
+    """Every outcome, a restart that goes on from the committed offsets, a stopped lane, its release, and its offsets reset."""
     name, who = f"runs-{shape}", user(list(SHAPES).index(shape))
     registry = write(tmp_path / "registry.yaml", registry_text(guarded, shape, name, who))
     stops = write(tmp_path / "stops.yaml", registry_text(guarded, shape, name, who, on_violation="stop"))
@@ -130,6 +130,10 @@ def test_the_service_runs_under_just_these(guarded: KafkaBroker, sandbox: Sandbo
     assert found.faults(EVENTS) == []
     assert {fate(n) for n in range(EVENTS)} == {"emitted", "dropped", *found.kinds} - {"rejected"} | {"reject"}
     assert sum(committed_offsets(guarded.bootstrap, f"{name}-orders", f"{name}.in").values()) >= EVENTS
+    for action in (["show"], ["reset", "--to", "earliest", "--yes"]):
+        ran = penstock("offsets", registry, "orders", *action)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert set(committed_offsets(guarded.bootstrap, f"{name}-orders", f"{name}.in").values()) == {0}
 
 
 def run_until(broker: KafkaBroker, registry: Path, sandbox: Sandbox, count: int) -> None:
