@@ -3,8 +3,8 @@
     python -m tests.soak --events 10000000
 
 The feed (a process of its own) runs a bounded number of events ahead of the verifier, which reads both topics with
-read_committed and marks each order as it arrives; topics are kept small by retention. The service runs two workers. At a third of the way
-it is reloaded (SIGTERM, start), at 45 % a worker is killed. `tests.soak.lives` says how growth is judged. Writes `bench/results/soak.json`.
+read_committed and marks each order as it arrives; topics are kept small by retention. The service runs two workers. At 45 % it
+is reloaded (SIGTERM, start), at 52 % a worker is killed. `tests.soak.lives` says how growth is judged. Writes `bench/results/soak.json`.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Service:
         """SIGKILL; the supervisor starts another."""
         assert self._process is not None
         psutil.Process(self._process.pid).children()[0].kill()
+        self.watches[-1].turn()
 
     def check(self) -> None:
         assert self._process is not None
@@ -136,8 +137,8 @@ def _run(events: int, service: Service, verifier: Verifier, feed: subprocess.Pop
     arriving = (share["emitted"] + share["dead"]) / sum(share.values())
     goal = sum(expected(events).values()) - expected(events)["dropped"]
     plan: list[tuple[int, str, Callable[[], None]]] = [
-        (goal // 3, "reload", service.reload),
-        (goal * 45 // 100, "kill a worker", service.kill_a_worker),
+        (goal * 45 // 100, "reload", service.reload),
+        (goal * 52 // 100, "kill a worker", service.kill_a_worker),
     ]
     told = moved = began
     allowed = last = 0

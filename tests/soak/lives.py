@@ -1,6 +1,7 @@
 """Samples of processes over their lives, and whether anything of them only grows.
 
-Method. The first quarter of a life, and at least its first `WARM_UP_S`, is warm-up and left out. The rest is cut into
+Method. A life begins with the process, and anew when a neighbour dies whose partitions it takes over. Its first third, and at least
+`WARM_UP_S`, is warm-up and left out: buffers and WebAssembly memories grow to what the largest batches need. The rest is cut into
 `BLOCKS` stretches of equal length, each represented by its median: samples of one moment depend on each other, medians
 of seconds hardly do. Through the medians goes a straight line (least squares); its slope has 95 % bounds from Student's t.
 Memory is *flat* when zero lies within the bounds, or when the line climbs less than `DRIFT_MIB` over the whole stretch.
@@ -13,9 +14,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WARM_UP_S = 10.0
+WARM_UP_S = 20.0
 BLOCKS = 12
-LIFE_S_MIN = 20.0
+LIFE_S_MIN = 60.0
 """Shorter ones (after warm-up) say nothing about a slope."""
 DRIFT_MIB = 4.0
 _T_975_10 = 2.228
@@ -69,14 +70,14 @@ class Life:
             found.append(f"{self.process}: {climb:.1f} MiB more after {self.seconds:.0f} s, {self.slope}")
         for what, (first, last) in (("threads", self.threads), ("descriptors", self.descriptors)):
             if self.slope is not None and last > first + 2:
-                found.append(f"{self.process}: {last} {what} where there were {first}")
+                found.append(f"{self.process}: {last:g} {what} where there were {first:g}")
         return found
 
 
 def settled(samples: Sequence[Sample]) -> Sequence[Sample]:
     """Without the warm-up."""
     began, ended = samples[0].at_s, samples[-1].at_s
-    start = began + max(WARM_UP_S, (ended - began) / 4)
+    start = began + max(WARM_UP_S, (ended - began) / 3)
     return [sample for sample in samples if sample.at_s >= start]
 
 

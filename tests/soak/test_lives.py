@@ -36,7 +36,7 @@ def test_a_leak_is_found(seed: int) -> None:
 
 
 def test_threads_that_stay_are_found() -> None:
-    assert judge("worker", life(120, threads_from=60)).faults() == ["worker: 12.0 threads where there were 8.0"]
+    assert judge("worker", life(120, threads_from=60)).faults() == ["worker: 12 threads where there were 8"]
 
 
 def test_a_short_life_says_nothing() -> None:

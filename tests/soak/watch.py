@@ -27,6 +27,7 @@ class Watch(threading.Thread):
         self._generation = generation
         self._admin = admin
         self._ended = threading.Event()
+        self._chapter = ""
 
     def run(self) -> None:
         while not self._ended.wait(EVERY_S):
@@ -35,6 +36,10 @@ class Watch(threading.Thread):
             for worker in self._workers():
                 self._sample("worker", worker, now)
             self._scrape(now)
+
+    def turn(self) -> None:
+        """Something changed for every process (a neighbour's partitions are theirs now): what follows is judged by itself."""
+        self._chapter += "*"
 
     def close(self) -> None:
         """Sample no more."""
@@ -53,7 +58,7 @@ class Watch(threading.Thread):
                 rss, threads, descriptors = process.memory_info().rss, process.num_threads(), process.num_fds()
         except psutil.Error:
             return  # it ended in between
-        name = f"{role} {self._generation}.{process.pid}"
+        name = f"{role} {self._generation}.{process.pid}{self._chapter}"
         self.samples[name].append(Sample(now, rss / (1 << 20), threads, descriptors))
 
     def _scrape(self, now: float) -> None:
