@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition as KafkaPartition
@@ -97,6 +98,9 @@ class SimConsumer:
         self._positions: dict[KafkaPartition, int | None] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._client = self
+        self._coordinator = None
+        self._subscription = SimpleNamespace(_fetch_count=0, _last_fetch_ended=0.0)
+        self._fetcher = SimpleNamespace(_max_partition_fetch_bytes=1 << 20)
 
     def subscribe(self, topics: Sequence[str], listener: Any) -> None:
         (self.topic,), self._listener = topics, listener
@@ -146,11 +150,26 @@ class SimConsumer:
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_ms / 1e3
         while True:
+            before = dict(self._positions)
             if fetched := self._taken(partitions, max_records):
-                return fetched
+                return await self._handed_out(fetched, before)
             if loop.time() >= end:
                 return {}
             await asyncio.sleep(min(_POLL_S, end - loop.time()))
+
+    async def _handed_out(
+        self, fetched: dict[KafkaPartition, list[Any]], before: Mapping[KafkaPartition, int | None]
+    ) -> dict[KafkaPartition, list[Any]]:
+        """Taken is not yet seen: the loop may be busy, and other tasks run in between. Cancelled meanwhile, nothing was taken."""
+        after = dict(self._positions)
+        try:
+            await self._wire.dawdle()
+        except asyncio.CancelledError:
+            for partition in fetched:
+                if self._positions.get(partition) == after[partition]:
+                    self._positions[partition] = before[partition]
+            raise
+        return fetched
 
     async def commit(self, offsets: Mapping[KafkaPartition, int]) -> None:
         ((partition, offset),) = offsets.items()
@@ -290,6 +309,8 @@ class SimProducer:
         self._sender = self
         self.sender_task: asyncio.Task[None] | None = None
         self.client = self
+        self._message_accumulator = SimpleNamespace(_batches={})
+        self._txn_manager = None
 
     async def start(self) -> None:
         name = self._name

@@ -65,6 +65,8 @@ class Wire:
     def __init__(self, name: str, chance: random.Random, weather: Weather, trace: Callable[[str], None]) -> None:
         self.name = name
         self.down_until = 0.0
+        self.lag_s = 0.0
+        """On top of every delay."""
         self.is_cut = False
         """The process is dead: it sends nothing any more, whatever its cleanup tries."""
         self._chance = chance
@@ -79,6 +81,11 @@ class Wire:
         """Once something gets through again; never, for a dead process."""
         while not self.is_up:  # noqa: ASYNC110 - in virtual time, and nobody tells when a link heals
             await asyncio.sleep(0.5)
+
+    async def dawdle(self) -> None:
+        """Now and then a moment in which others come first."""
+        if self._chance.random() < 0.2:
+            await asyncio.sleep(self._chance.choice((0.0, 0.01, 0.2)))
 
     async def call(
         self, what: str, effect: Callable[[], T], connection: Connection | None = None, topic: str = ""
@@ -144,7 +151,9 @@ class Wire:
 
     def _delay(self) -> float:
         slow = self._weather.slow and self._chance.random() < self._weather.slow
-        return self._chance.uniform(0, self._weather.delay_s) + (self._chance.uniform(0.1, 3) if slow else 0)
+        return (
+            self.lag_s + self._chance.uniform(0, self._weather.delay_s) + (self._chance.uniform(0.1, 3) if slow else 0)
+        )
 
 
 def _connection_lost() -> Exception:

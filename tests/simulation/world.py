@@ -48,7 +48,7 @@ class World:
         self._bad = chance.choice((0.0, 0.02, 0.1, 0.3))
         self._transformers = self._draw_chain()
         chain = [one.spec for one in self._transformers.values()]
-        self._delivery = chance.choices((Delivery.EXACTLY_ONCE, Delivery.AT_LEAST_ONCE), (3, 1))[0]
+        self._delivery = chance.choices((Delivery.EXACTLY_ONCE, Delivery.AT_LEAST_ONCE), (3, 2))[0]
         self._route = self._draw_route([spec.name for spec in chain])
         self._registry = Registry(
             {spec.name: spec for spec in chain},
@@ -190,8 +190,8 @@ class World:
         now = asyncio.get_running_loop().time()
         process = chance.choice(self._processes)
         match chance.choices(
-            ("produce", "crash", "stop", "scale", "cut", "down", "release", "clock", "rebalance"),
-            (6, 2, 1, 1, 2, 1, 2, 1, 2),
+            ("produce", "crash", "stop", "scale", "cut", "lag", "down", "release", "clock", "rebalance"),
+            (6, 2, 1, 1, 2, 3, 1, 2, 1, 3),
         )[0]:
             case "produce":
                 self._produce(chance.choice((1, 10, 40)))
@@ -206,6 +206,9 @@ class World:
             case "cut":
                 process.wire.down_until = now + chance.choice((1.0, 15.0, 60.0))
                 self._note(f"{process.name} is cut off until {process.wire.down_until:.3f}")
+            case "lag":
+                process.wire.lag_s = chance.choice((0.0, 0.5, 2.0))
+                self._note(f"{process.name} lags by {process.wire.lag_s} s")
             case "down":
                 self._weather.down_until = now + chance.choice((0.5, 5.0, 45.0))
                 self._note(f"the brokers are down until {self._weather.down_until:.3f}")
@@ -227,7 +230,7 @@ class World:
         self._note("calm")
         self._weather.trouble = self._weather.slow = self._weather.down_until = 0.0
         for process in self._processes:
-            process.wire.down_until = 0.0
+            process.wire.down_until = process.wire.lag_s = 0.0
         self._wanted = max(1, min(self._wanted, 2))
 
     async def _finish(self) -> None:
