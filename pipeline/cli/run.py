@@ -58,7 +58,9 @@ class LogFormat(StrEnum):
 
 def run(
     registry: Annotated[Path, typer.Argument(help="The registry file.", show_default=False)],
-    processes: Annotated[int, typer.Option(min=1, max=_PROCESSES_MAX, help="Worker processes; partitions are shared out among them.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, max=_PROCESSES_MAX, help="Worker processes; partitions are shared out among them.")
+    ] = 1,
     admin: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Serve /metrics, /livez and /readyz there.", show_default=False),
