@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference-map.md"
 LIMITS_PAGE = ROOT / "docs" / "client-limits.md"
+SECURITY_PAGE = ROOT / "SECURITY.md"
 DELIVERY_PAGE = ROOT / "docs" / "delivery.md"
 _QUOTED = re.compile(r"`([^`]+)`")
 
@@ -50,9 +51,15 @@ def mishaps() -> Iterator[Row]:
     yield from _rows(DELIVERY_PAGE, "| what happens | exactly-once | at-least-once | test |")
 
 
+def assaults() -> Iterator[Row]:
+    """Everything a guest, an event or any other input may try; the columns `status` and `code` hold what comes of it."""
+    yield from _rows(SECURITY_PAGE, "| what a guest or event does | what it may cost | what holds | test |")
+    yield from _rows(SECURITY_PAGE, "| door | what comes in | what happens | test |")
+
+
 def named_tests() -> set[str]:
     """The tests that these pages rest on."""
-    return {test for row in (*rows(), *traps(), *mishaps()) for test in row.tests}
+    return {test for row in (*rows(), *traps(), *mishaps(), *assaults()) for test in row.tests}
 
 
 def _rows(page: Path, header: str) -> Iterator[Row]:
