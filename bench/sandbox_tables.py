@@ -61,7 +61,7 @@ def _plain(found: Found) -> list[tuple[str, str]]:
             + " µs",
         ),
         (f"tiers {' / '.join(found['tiers'])}, per event", f"{tiers} µs"),
-        ("the same, loading", f"{loads} ms"),
+        ("the same, loading (CPU)", f"{loads} ms"),
         (
             "epochs (deadlines), of the guest's own time",
             f"{_percent(meter['epochs_percent'])} of {meter['guest_us_per_event']:.2f} µs an event",
@@ -70,7 +70,10 @@ def _plain(found: Found) -> list[tuple[str, str]]:
             f"fuel, on top of epochs (the reference document says {meter['fuel_claim_percent']} %)",
             _percent(meter["fuel_percent"]),
         ),
-        ("load a module cold / from the cache", f"{cache['load_cold_ms']:.0f} / {cache['load_cached_ms']:.1f} ms"),
+        (
+            "load a module cold / from the cache (CPU)",
+            f"{cache['load_cold_ms']:.0f} / {cache['load_cached_ms']:.1f} ms",
+        ),
         (
             "batch of 256 crude events: healthy / one trap / all 256 trap",
             " / ".join(f"{isolated[name] / 1e3:.2f}" for name in ("healthy_us", "one_trap_us", "all_trap_us")) + " ms",
