@@ -30,8 +30,8 @@ async def consumer(bootstrap: str, *topics: str, **options: Any) -> AsyncIterato
     """Started, reading from the earliest record, committing nothing by itself; stopped at the end."""
     settings = {"enable_auto_commit": False, "auto_offset_reset": "earliest", **options}
     client = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, **settings)
-    await client.start()
     try:
+        await client.start()
         yield client
     finally:
         await client.stop()
