@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.assembly import make_breakers, make_chain
 from pipeline.clock import SystemClock
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # other transports do not need Kafka's client
     from pipeline.kafka.topics import TopicReport
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 _CAUGHT_UP_FACTOR = 5
 """How many times as often a lane commits in exactly-once mode when it has caught up: nobody sees an event before its commit."""
 _COMMITS_PER_S = 100
@@ -90,10 +91,12 @@ class Pipeline:
         """Until `stop`. Raises ConfigError (nothing was started), or TransportError (nothing uncommitted was left behind)."""
         try:
             transformers = await self._load_transformers()
-            transport = self._transport or await _connect(self.registry)
+            transport = self._transport or await self._unless_stopped(_connect(self.registry))
+            if transport is None:
+                return
             control = Control(transport.control(), self._clock)
             try:
-                await control.open()
+                await self._unless_stopped(control.open())
                 await self._run_routes(transport, control, transformers)
             finally:
                 await control.close()
@@ -116,6 +119,17 @@ class Pipeline:
         """Every lane this process holds now."""
         lanes = (lane for runner in self._runners for lane in runner.lanes.values())
         return [LaneStatus(lane.identity, lane.state, lane.reason) for lane in lanes]
+
+    async def _unless_stopped(self, call: Coroutine[Any, Any, T]) -> T | None:
+        """What `call` returns; None when `stop` was called before it was done: nothing was begun that would have to be finished."""
+        asked, calling = asyncio.create_task(self._stopping.wait()), asyncio.create_task(call)
+        try:
+            await asyncio.wait({asked, calling}, return_when=asyncio.FIRST_COMPLETED)
+            return calling.result() if calling.done() else None
+        finally:
+            asked.cancel()
+            calling.cancel()
+            await asyncio.gather(asked, calling, return_exceptions=True)
 
     async def _load_transformers(self) -> dict[str, Transformer]:
         """Compile and try out every module that a route uses; off the loop, compiling takes a while."""
