@@ -1,6 +1,6 @@
 """What an event costs as a service grows: 2 to 64 partitions, 1 to 4 processes, the same load; and what the cost is made of.
 
-    python -m bench.growth [--events 1000000] [--rounds 3]
+    python -m bench.growth [--events 2000000] [--rounds 3]
 
 Each point drains the same number of ~400-byte orders through enrich-order, exactly once. All lanes are held back until every process
 has joined, then released at once (`bench.hold`); the points of a round are taken in an order that turns. Then the same at two
@@ -119,9 +119,13 @@ def _families(port: int) -> Iterable[Metric]:
 
 
 def measure(settings: Mapping[int, Setting], large: Setting, rounds: int, points: list[tuple[int, int]]) -> list[Point]:
-    """All points and variants, round by round."""
-    turns = [(settings[partitions], processes, "as it is") for partitions, processes in points]
-    turns += [(large if name == "large events" else settings[2], 1, name) for name in VARIANTS if name != "as it is"]
+    """All points and variants, or these points only, round by round."""
+    turns = [(settings[partitions], processes, "as it is") for partitions, processes in points or POINTS]
+    turns += (
+        []
+        if points
+        else [(large if name == "large events" else settings[2], 1, name) for name in VARIANTS if name != "as it is"]
+    )
     taken: list[Point] = []
     for number in range(rounds):
         shift = number * 3 % len(turns)
@@ -147,7 +151,7 @@ def plain(point: Point) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--points", default="", help="only these, e.g. 2x1,64x4 (not saved)")
     options = parser.parse_args()
@@ -160,8 +164,8 @@ def main() -> None:
             return Setting(broker, topic, partitions, events, Path(folder))
 
         settings = {count: source(count, options.events) for count in {2, *(count for count, _ in points or POINTS)}}
-        large = source(2, options.events // 2, PADDING)
-        taken = measure(settings, large, options.rounds, points or list(POINTS))
+        large = source(2, 0 if points else options.events // 2, PADDING)
+        taken = measure(settings, large, options.rounds, points)
     if not points:
         figures = {"events": options.events, "padding": PADDING, "rounds": options.rounds}
         print(f"written to {results.save('growth', {**figures, 'points': [plain(point) for point in taken]})}")

@@ -40,12 +40,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def where(found: Found) -> str:
-    """The machine, as a sentence."""
+    """The machine, as a sentence; and a warning when others were at work on it."""
     at = found["machine"]
-    return (
+    said = (
         f"{at['cores']} cores ({at['cpu']}), the broker on the same ones; Python {at['python']}; {at['taken']}; "
         f"the machine's load average just before was {at['load_average']:g}."
     )
+    return f"{said} **It was busy with other work: these figures mean little.**" if results.is_busy(found) else said
 
 
 def kafka_table(found: Found) -> str:

@@ -30,6 +30,11 @@ def load(name: str, *, folder: Path = FOLDER) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def is_busy(figures: dict[str, Any]) -> bool:
+    """Whether the machine had more to do than it has cores before the bench began."""
+    return bool(figures["machine"]["load_average"] > figures["machine"]["cores"])
+
+
 def machine() -> dict[str, Any]:
     """What a reader needs to know of where and when figures were taken."""
     return {
