@@ -26,7 +26,10 @@ class Exposition(Collector):
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The text and its content type, in the format that the `Accept` header asks for (Prometheus or OpenMetrics)."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # what the client's library makes of a version that is none
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
     def collect(self) -> Iterator[Family]:

@@ -67,6 +67,8 @@ GARBAGE = {
     "a path that is no text": b"GET /\xff\xfe%00%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "smuggled lines": b"GET /metrics HTTP/1.1\r\nHost: x\nX: y\r\nConnection: close\r\n\r\n",
     "an accept of garbage": b"GET /metrics HTTP/1.1\r\nAccept: " + b";q=,,;" * 1_000 + b"\r\nConnection: close\r\n\r\n",
+    "a version that is none": b"GET /metrics HTTP/1.1\r\nAccept: text/plain;version=x.y\r\nConnection: close\r\n\r\n",
+    "a version that is no text": b"GET /metrics HTTP/1.1\r\nAccept: text/plain;version=\xc3\r\nConnection: close\r\n\r\n",
     "an upgrade": b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c, websocket\r\n\r\n",
 }
 
