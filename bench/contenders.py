@@ -256,6 +256,7 @@ class Progress:
     def __init__(self, setting: Setting, group: str) -> None:
         self.all_begun = False
         """Whether every partition had a commit, at the last look."""
+        self._last = 0
         self._group = group
         self._admin = AdminClient({"bootstrap.servers": setting.bootstrap, "log_level": 3})
         self._consumer = Consumer(
@@ -272,10 +273,10 @@ class Progress:
     def __call__(self) -> int:
         try:
             offsets = [max(0, at.offset) for at in self._consumer.committed(self._partitions, 10.0)]
-            self.all_begun = all(offsets)
-            return sum(offsets)
+            self.all_begun, self._last = all(offsets), sum(offsets)
+            return self._last
         except KafkaException as error:
-            return _not_yet(error)
+            return self._last if error.args[0].code() == KafkaError._TIMED_OUT else _not_yet(error)
 
     def members(self) -> int:
         """Members of the group that hold partitions."""
