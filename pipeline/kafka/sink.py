@@ -118,6 +118,7 @@ class KafkaSink:
         self._sent.clear()
         if producer is None:
             return
+        _forget_unsent(producer)
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_CLOSE_S):
                 if self._in_transaction:
@@ -217,14 +218,17 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
 
 
 def _forget_unsent(producer: AIOKafkaProducer) -> None:
-    """Batches that never left, and the transaction, carry the producer's error for whoever waits: nobody does any more."""
-    for batches in producer._message_accumulator._batches.values():  # noqa: SLF001 - else asyncio complains of each
-        for batch in batches:
-            batch.future.add_done_callback(_retrieve)
-            batch._drain_waiter.add_done_callback(_retrieve)  # noqa: SLF001
-    transactions = producer._txn_manager  # noqa: SLF001
-    if transactions is not None and transactions._transaction_waiter is not None:  # noqa: SLF001
-        transactions._transaction_waiter.add_done_callback(_retrieve)  # noqa: SLF001
+    """What waits in the producer carries its error for whoever waits for that: batches that never left, offsets that were
+    on their way, the transaction. Nobody does any more, and asyncio would complain of each. Called before closing, which
+    drops some of them, and after it, which makes others."""
+    accumulator, transactions = producer._message_accumulator, producer._txn_manager  # noqa: SLF001
+    waiting = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+    futures = [future for batch in waiting for future in (batch.future, batch._drain_waiter)]  # noqa: SLF001
+    if transactions is not None:
+        futures += [future for *_, future in transactions._pending_txn_offsets]  # noqa: SLF001
+        futures += filter(None, [transactions._transaction_waiter])  # noqa: SLF001
+    for future in futures:
+        future.add_done_callback(_retrieve)
 
 
 async def _tear_down(producer: AIOKafkaProducer) -> None:
