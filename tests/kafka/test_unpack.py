@@ -56,9 +56,7 @@ def test_damage_is_told_as_the_clients_decoders_tell_it(
 
 
 @each
-def test_a_bomb_is_refused_before_it_is_held(
-    number: int, encode: Encode, decode: Callable[[bytes], bytes]
-) -> None:
+def test_a_bomb_is_refused_before_it_is_held(number: int, encode: Encode, decode: Callable[[bytes], bytes]) -> None:
     bomb = encode(b"\0" * (3 * UNPACKED_BYTES_MAX))
     tracemalloc.start()
     try:
