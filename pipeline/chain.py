@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import assert_never
 
+import msgspec
+
 from pipeline.breaker import Breaker
 from pipeline.ports import BatchSpan, LaneState
 from pipeline.workers import GuestThreads
@@ -142,6 +144,10 @@ class Chain:
                 break
             step = Batch(batch.source, progress.events)
             report = await stage.run(step)
+            while report.outcomes and len(report.outcomes) < (due := progress.records_of_first):
+                # the isolation budget ended inside of one source event: without a verdict on it the lane would stand still for ever
+                rest = await stage.run(Batch(batch.source, step.events[len(report.outcomes) : due]))
+                report = _joined(report, rest)
             span.transformed(stage.spec.name, step, report)
             progress.absorb(stage, report)
         return progress.verdicts()
@@ -150,6 +156,21 @@ class Chain:
         """Let go of every session. The lane must not run the chain again."""
         for stage in self.stages:
             stage.close()
+
+
+def _joined(report: Report, more: Report) -> Report:
+    """One report of two runs of a transformer, the second over events that the first left out."""
+    return msgspec.structs.replace(
+        report,
+        outcomes=[*report.outcomes, *more.outcomes],
+        elapsed_ns=report.elapsed_ns + more.elapsed_ns,
+        memory_bytes_peak=max(report.memory_bytes_peak, more.memory_bytes_peak),
+        crossings=report.crossings + more.crossings,
+        fuel_used=None if report.fuel_used is None else report.fuel_used + (more.fuel_used or 0),
+        logs=[*report.logs, *more.logs],
+        logs_suppressed=report.logs_suppressed + more.logs_suppressed,
+        host_calls=report.host_calls + more.host_calls,
+    )
 
 
 class _Progress:
@@ -166,6 +187,11 @@ class _Progress:
         """By `on_violation: drop`: the source event as a whole, siblings included."""
         self._tolerated: list[tuple[int, Violation]] = []
         self._reports: list[tuple[str, Report]] = []
+
+    @property
+    def records_of_first(self) -> int:
+        """How many of the events still alive came of the same source event as the first of them."""
+        return next((at for at, index in enumerate(self._origin) if index != self._origin[0]), len(self._origin))
 
     def absorb(self, stage: Stage, report: Report) -> None:
         self._reports.append((stage.spec.name, report))

@@ -247,6 +247,15 @@ def test_a_budget_that_ends_among_siblings_leaves_their_source_event_undecided()
     assert (verdicts.decided, values(verdicts)) == (1, [(0, b"b")])
 
 
+def test_a_budget_that_ends_among_the_first_events_siblings_still_decides_it() -> None:
+    """Else the lane would pause before the same event each time it is released."""
+    fan_out = Script({b"a": (b"x", b"y", b"z")})
+    bad = stage(Script(budget=1), quarantine=Quarantine(action=QuarantineAction.PAUSE))
+    verdicts = decide([stage(fan_out), bad, stage(Script())], batch(b"a", b"b", b"c"))
+    assert (verdicts.decided, values(verdicts)) == (1, [(0, b"x"), (0, b"y"), (0, b"z")])
+    assert verdicts.halt is not None
+
+
 def test_a_halt_says_which_event_and_why() -> None:
     verdicts = decide([stage(Script({b"b": violated()}), OnViolation.STOP)], batch(b"a", b"b"))
     assert verdicts.halt is not None
