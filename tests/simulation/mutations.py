@@ -195,6 +195,12 @@ MUTATIONS = (
         "        if False:\n",
     ),
     _in(
+        "a budget that ends inside of an event leaves it undecided for ever",
+        "pipeline.chain",
+        "            while report.outcomes and len(",
+        "            while False and len(",
+    ),
+    _in(
         "a halt is not remembered",
         "pipeline.lane",
         "        self._noted = await self._remember(halt.state, halt.reason)\n",

@@ -16,7 +16,10 @@ from pipeline.kafka import sink, source
 from tests.pipeline.virtual_time import VirtualLoop
 from tests.simulation.clients import SimConsumer, SimProducer
 from tests.simulation.guests import GuestTime
+from tests.simulation.ledger import Broken
 from tests.simulation.world import World
+
+_TURNS_MAX = 20_000
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,24 @@ class _SeededTask(asyncio.Task[Any]):
         return self._order
 
 
+class _WatchedLoop(VirtualLoop):
+    """A virtual loop in which somebody who never waits is found out: time stands still for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen_s = 0.0
+        self._turns = 0
+
+    def _run_once(self) -> None:
+        super()._run_once()  # type: ignore[misc]
+        now = self.time()
+        self._turns = self._turns + 1 if now == self._seen_s else 0
+        self._seen_s = now
+        if self._turns > _TURNS_MAX:
+            self._turns = 0
+            raise Broken(f"{_TURNS_MAX} turns of the loop, and no time has passed: somebody works without ever waiting")
+
+
 @contextmanager
 def simulated_clients() -> Iterator[None]:
     """The adapters' clients are ours."""
@@ -60,7 +81,7 @@ def simulated_clients() -> Iterator[None]:
 
 def live(seed: int, time: GuestTime) -> Story:
     """One world, from beginning to end. Call within `simulated_clients`."""
-    loop = VirtualLoop()
+    loop = _WatchedLoop()
     order = random.Random(f"order {seed}")
     loop.set_task_factory(
         lambda its, coroutine, **more: _SeededTask(coroutine, loop=its, order=order.getrandbits(60), **more)

@@ -28,6 +28,8 @@ class Weather:
     permanent: float = 0.0
     delay_s: float = 0.005
     slow: float = 0.0
+    dawdle: float = 0.0
+    """How often a fetch that has come is not seen at once."""
     down_until: float = 0.0
 
 
@@ -84,8 +86,8 @@ class Wire:
 
     async def dawdle(self) -> None:
         """Now and then a moment in which others come first."""
-        if self._chance.random() < 0.2:
-            await asyncio.sleep(self._chance.choice((0.0, 0.01, 0.2)))
+        if self._chance.random() < self._weather.dawdle:
+            await asyncio.sleep(self._chance.choice((0.0, 0.01, 0.2, 0.5, 1.0)))
 
     async def call(
         self, what: str, effect: Callable[[], T], connection: Connection | None = None, topic: str = ""

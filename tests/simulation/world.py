@@ -71,6 +71,7 @@ class World:
             permanent=chance.choice((0.0, 0.5)),
             delay_s=chance.choice((0.0, 0.01, 0.1)),
             slow=chance.choice((0.0, 0.05)),
+            dawdle=chance.choice((0.0, 0.2, 0.9)),
         )
         self._clock = WorldClock()
         self._blocks = chance.random() < 0.5
@@ -228,7 +229,7 @@ class World:
 
     async def _calm_down(self) -> None:
         self._note("calm")
-        self._weather.trouble = self._weather.slow = self._weather.down_until = 0.0
+        self._weather.trouble = self._weather.slow = self._weather.dawdle = self._weather.down_until = 0.0
         for process in self._processes:
             process.wire.down_until = process.wire.lag_s = 0.0
         self._wanted = max(1, min(self._wanted, 2))
