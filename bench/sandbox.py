@@ -1,7 +1,7 @@
 """What the sandbox costs, measured in one run: `python -m bench.sandbox [--rounds 20] [--dry]`. Writes `results/sandbox.json`.
 
 Method: `bench.turns` (CPU of the thread, interleaved, in an order that turns; at least ten rounds; 95 % bounds). No figure is compared
-with one of another run.
+with one of another run. The process is tuned as `penstock run` tunes its own (garbage collector, switch interval).
 
 - *bare crossing*: the same module, frame and answer, through the same C calls, in a fresh pooled instance: nothing is limited,
   timed, counted or checked but the frame's shape. The difference to `Session.run` is what the policy costs.
@@ -33,6 +33,7 @@ from bench import results
 from bench.bridge import bridge
 from bench.sandbox_tables import sandbox_table
 from bench.turns import Work, take_turns
+from pipeline.service import tune_process
 from sandbox import Limits, Sandbox, Session, Transformer
 from sandbox.calls import ALLOC, CONFIGURE, CURSOR, INITIALIZE, TRANSFORM, CallsName, LinkPlan, Seat
 from sandbox.engine import set_features
@@ -402,6 +403,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--dry", action="store_true", help="write no result")
     options = parser.parse_args()
+    tune_process()
     figures = measure(options.rounds)
     print(sandbox_table({"machine": results.machine(), **figures}))
     if not options.dry:

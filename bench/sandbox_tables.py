@@ -100,7 +100,7 @@ def soak_table(found: Found) -> str:
             else "{mean:+.2f} ({low:+.2f} to {high:+.2f}) MiB/min".format(**each["slope"]),
             " → ".join(f"{count:g}" for count in each["threads"]),
             " → ".join(f"{count:g}" for count in each["descriptors"]),
-            "; ".join(each["faults"]) or "steady",
+            f"grows by {each['drift_mib']:.1f} MiB" if each["faults"] else "steady",
         )
         for each in found["rows"]
     ]
