@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import msgspec
 
 from pipeline.chain import Verdicts
-from pipeline.observe.propagation import replace_trace_headers
+from pipeline.observe.propagation import TRACE_HEADERS, replace_trace_headers
 from pipeline.placement import place
 from pipeline.ports import Outgoing
+from sandbox.records import HeaderChange, codecs
 from schemas.dead_letter import HEADROOM_BYTES, PREFIX, dead_letter
 from schemas.errors import KeylessError, OversizeError
 from schemas.event import Event, Headers, TopicPartition
@@ -50,13 +51,14 @@ def _records(
     route: RouteSpec, source: TopicPartition, verdicts: Verdicts, where: Destinations, trace: Headers
 ) -> Groups | None:
     """Records as they are, where nothing is to be decided for single ones: their keys are the source's, and so is the partition."""
-    if (
-        not isinstance(verdicts.emitted, Records)
-        or where.source != where.by_topic[route.to]
-        or _is_dressed(route, trace)
-    ):
+    records = verdicts.emitted
+    if not isinstance(records, Records) or where.source != where.by_topic[route.to]:
         return None
-    return {TopicPartition(route.to, source.partition): verdicts.emitted}
+    if _is_dressed(route, trace):
+        dropped_too = TRACE_HEADERS if trace else frozenset[str]()
+        change = HeaderChange(route.drop_headers, dropped_too, replace_trace_headers(route.add_headers, trace))
+        records = codecs().dressed(records, change)
+    return {TopicPartition(route.to, source.partition): records}
 
 
 def _events(

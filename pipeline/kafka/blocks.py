@@ -146,12 +146,13 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
 
     def _singly(self, batch: memoryview) -> Iterator[Event]:
         """Record by record, through aiokafka's own parser."""
+        asked = self.next_fetch_offset
         records = MemoryRecords(bytes(batch)).next_batch()
         for record in records:
             if record.offset >= self.next_fetch_offset:
                 self.next_fetch_offset = record.offset + 1
                 yield event_of(record)
-        self.next_fetch_offset = max(self.next_fetch_offset, records.next_offset)
+        self.next_fetch_offset = max(asked, records.next_offset)
 
 
 def _block(section: bytes, count: int, base: int, timestamp: int, flat: bool, delta: int) -> Block | None:

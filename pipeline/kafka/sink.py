@@ -21,6 +21,7 @@ from pipeline.kafka.sections import SectionBatch
 from pipeline.kafka.source import KafkaSource, within
 from pipeline.kafka.stamps import Window
 from pipeline.ports import Outgoing
+from sandbox.records import codecs
 from schemas.errors import KeylessError, OversizeError, TransportError
 from schemas.event import TopicPartition
 from schemas.records import Block, Records
@@ -183,8 +184,9 @@ class KafkaSink:
 
     def _ready(self, out: Outgoing, size_max: int) -> Sequence[Block] | None:
         """Blocks that can go as they are: every record fits, has the key its topic wants, and a timestamp that it takes."""
-        if not isinstance(out.events, Records) or out.timestamp is not None:
+        if not isinstance(out.events, Records):
             return None
+        records = out.events if out.timestamp is None else codecs().restamped(out.events, out.timestamp)
         earliest, latest = self._windows.get(out.topic, Window()).bounds(int(time.time() * 1e3))
         keyless = out.topic not in self._compacted
         fit = all(
@@ -195,9 +197,9 @@ class KafkaSink:
             and earliest <= facts.timestamp_min
             and facts.timestamp_max <= latest
             and (keyless or not facts.keyless)
-            for block in out.events.blocks
+            for block in records.blocks
         )
-        return out.events.blocks if fit else None
+        return records.blocks if fit else None
 
     def _live(self) -> AIOKafkaProducer:
         assert self._producer is not None, "the sink is not open"

@@ -11,16 +11,48 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.msgpack import Encoder
+
 from sandbox.calls import GuestTrap, Link, LinkError
 from sandbox.host import HostState, Services
+from schemas.event import Headers
 from schemas.records import Block, Extremes, Offsets
 
-EXPORTS: Final = ("reserve", "facts", "scan", "load", "take", "frame", "absorb", "build", "offsets", "kept", "out")
-_RESERVE, _FACTS, _SCAN, _LOAD, _TAKE, _FRAME, _ABSORB, _BUILD, _OFFSETS, _KEPT, _OUT = range(len(EXPORTS))
+EXPORTS: Final = (
+    "reserve",
+    "facts",
+    "scan",
+    "load",
+    "take",
+    "restamp",
+    "dress",
+    "frame",
+    "absorb",
+    "build",
+    "offsets",
+    "kept",
+    "out",
+)
+_RESERVE, _FACTS, _SCAN, _LOAD, _TAKE, _RESTAMP, _DRESS, _FRAME, _ABSORB, _BUILD, _OFFSETS, _KEPT, _OUT = range(
+    len(EXPORTS)
+)
 _U32: Final = 0xFFFFFFFF
 _NEVER: Final = 1 << 40
 """Epochs; the codec's engine counts none."""
 _FACTS_OF: Final = struct.Struct("<8q")
+
+
+_encode = Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChange:
+    """Which headers go, by name, and which are put behind the rest."""
+
+    drop: frozenset[str] = frozenset()
+    drop_any_case: frozenset[str] = frozenset()
+    """ASCII names in lower case; the headers' may be in any."""
+    add: Headers = ()
 
 
 class CodecError(Exception):
@@ -100,6 +132,16 @@ class Codec:
         """Take up events as `BatchEncoder.body` writes them, after those there are."""
         if self._signed(_TAKE, self.place(body)) < 0:
             raise CodecError("events that were encoded just now are malformed")
+
+    def restamp(self, timestamp: int) -> None:
+        """Give all that is loaded this timestamp, in milliseconds since the epoch."""
+        self._call(_RESTAMP, timestamp)
+
+    def dress(self, change: HeaderChange) -> None:
+        """Change the headers of all that is loaded."""
+        spec = _encode((sorted(change.drop), sorted(change.drop_any_case), change.add))
+        if self._signed(_DRESS, self.place(spec)) < 0:
+            raise CodecError("a change of headers that was encoded just now is malformed")
 
     def frame(self) -> bytes:
         """What is loaded, as the second element of a batch frame."""

@@ -17,7 +17,7 @@ from sandbox.cache import open_cache
 from sandbox.calls import Exports, Link, LinkPlan, StoreLimits, choose
 from sandbox.engine import reserve_little
 from sandbox.modules import compiler_version
-from sandbox.records.codec import EXPORTS, Codec
+from sandbox.records.codec import EXPORTS, Codec, HeaderChange
 from schemas.abi import encode_events
 from schemas.event import Event, Headers
 from schemas.records import Block, Records
@@ -73,6 +73,25 @@ class Codecs:
         with self.lease() as codec:
             codec.take(encode_events(events))
             return self.built(codec)
+
+    def dressed(self, records: Records, change: HeaderChange) -> Records:
+        """The records with other headers. Raises CodecError."""
+        with self._loaded(records) as codec:
+            codec.dress(change)
+            return self.built(codec)
+
+    def restamped(self, records: Records, timestamp: int) -> Records:
+        """The records with this timestamp, in milliseconds since the epoch. Raises CodecError."""
+        with self._loaded(records) as codec:
+            codec.restamp(timestamp)
+            return self.built(codec)
+
+    @contextmanager
+    def _loaded(self, records: Records) -> Iterator[Codec]:
+        with self.lease() as codec:
+            for block in records.blocks:
+                codec.load(block)
+            yield codec
 
     def built(self, codec: Codec) -> Records:
         """What the codec has kept, in sections."""

@@ -108,12 +108,11 @@ def test_the_same_events_and_the_same_position(
     assert mine == (expected, their.next_fetch_offset, None)
 
 
-@given(event_lists(), st.sampled_from(list(CODECS)), st.randoms(use_true_random=False))
+@given(event_lists(), st.sampled_from(list(CODECS)), st.integers(0, 1 << 32))
 @settings(max_examples=300)
-def test_a_damaged_batch_ends_in_the_same_way(
-    events: list[Event], compression: str | None, chance: random.Random
-) -> None:
+def test_a_damaged_batch_ends_in_the_same_way(events: list[Event], compression: str | None, seed: int) -> None:
     """With a checksum that is right, the structure is what is wrong: the records before the damage come first, as ever."""
+    chance = random.Random(seed)  # drawn from outside: gzip's bytes differ from run to run
     batch = bytearray(batch_of(events * BATCH_RECORDS_MIN if len(events) == 1 else events, compression))
     for _ in range(chance.randint(1, 2)):
         batch[chance.randrange(61, len(batch))] ^= 1 << chance.randrange(8)

@@ -9,9 +9,10 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sandbox import Sandbox
-from sandbox.records import SECTION_BYTES_MAX, Codecs, codecs
+from sandbox.records import SECTION_BYTES_MAX, Codecs, HeaderChange, codecs
 from sandbox.results import Rules, carry, judge
 from schemas.abi import BatchEncoder, FrameError, decode_results
 from schemas.event import Batch, Event
@@ -73,6 +74,29 @@ def test_events_are_packed_into_the_records_they_are(events: list[Event]) -> Non
     packed = codecs().pack(events)
     assert list(packed) == events
     assert [packed.offset_at(n) for n in range(len(events))] == [event.offset for event in events]
+
+
+@given(event_lists(), st.sets(st.text(max_size=3), max_size=4), st.lists(st.tuples(st.text(), st.none() | st.binary())))
+def test_headers_are_changed_as_one_by_one(
+    events: list[Event], drop: set[str], add: list[tuple[str, bytes | None]]
+) -> None:
+    traced = [replace(event, headers=(("Traceparent", b"x"), ("h", b"y"), *event.headers)) for event in events]
+    change = HeaderChange(frozenset(drop), frozenset({"traceparent"}), tuple(add))
+    dressed = codecs().dressed(records_of(traced, 7), change)
+    assert list(dressed) == [
+        replace(
+            event,
+            headers=(*(h for h in event.headers if h[0] not in drop and h[0].lower() != "traceparent"), *add),
+        )
+        for event in traced
+    ]
+
+
+@given(event_lists(), st.integers(0, 1 << 42))
+def test_records_get_another_timestamp(events: list[Event], stamp: int) -> None:
+    restamped = codecs().restamped(records_of(events, 7), stamp)
+    assert list(restamped) == [replace(event, timestamp=stamp) for event in events]
+    assert all(block.extremes is not None and block.extremes.timestamp_max == stamp for block in restamped.blocks)
 
 
 @given(event_lists(8), st.randoms(use_true_random=False))

@@ -155,6 +155,65 @@ impl Codec {
         Some(())
     }
 
+    /// Give every row this timestamp.
+    pub fn restamp(&mut self, timestamp: i64) {
+        for row in &mut self.rows {
+            row.timestamp = timestamp;
+        }
+    }
+
+    /// Change every row's headers as `[drop, drop_folded, add]` says, which lies there in msgpack: two lists of names, the second in lower case and
+    /// for names in any case, and a list of `[name, value]`. 0, or `MALFORMED`.
+    pub fn dress(&mut self, at: usize) -> i64 {
+        let mut headers = Vec::new();
+        let Some(places) = self.dressed(at, &mut headers) else { return MALFORMED };
+        let base = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&headers);
+        for (row, (range, count)) in self.rows.iter_mut().zip(places) {
+            row.headers = range.start + base..range.end + base;
+            row.header_count = count;
+        }
+        0
+    }
+
+    fn dressed(&self, at: usize, headers: &mut Vec<u8>) -> Option<Vec<(Range<u32>, u32)>> {
+        let bytes = &self.bytes;
+        let mut values = Values::new(bytes, at);
+        values.array().filter(|&fields| fields == 3)?;
+        let (drop, folded) = (names(&mut values)?, names(&mut values)?);
+        let (mut added, added_count) = (Vec::new(), u32::try_from(values.array()?).ok()?);
+        for _ in 0..added_count {
+            values.array().filter(|&fields| fields == 2)?;
+            let name = values.text()?;
+            put_block(&mut added, Some(part(bytes, &name)));
+            let value = values.bin()?;
+            put_block(&mut added, value.as_ref().map(|value| part(bytes, value)));
+        }
+        let (mut places, mut kept) = (Vec::with_capacity(self.rows.len()), Vec::new());
+        for row in &self.rows {
+            kept.clear();
+            let mut count = added_count;
+            let mut reader = Reader::new(&bytes[..row.headers.end as usize], row.headers.start as usize);
+            for _ in 0..reader.count()? {
+                let from = reader.at;
+                let name = part(bytes, &reader.block()?);
+                reader.block()?;
+                let goes = drop.iter().any(|one| part(bytes, one) == name)
+                    || folded.iter().any(|one| part(bytes, one).eq_ignore_ascii_case(name));
+                if !goes {
+                    kept.extend_from_slice(&bytes[from..reader.at]);
+                    count += 1;
+                }
+            }
+            let start = headers.len() as u32;
+            put_signed(headers, i64::from(count));
+            headers.extend_from_slice(&kept);
+            headers.extend_from_slice(&added);
+            places.push((start..headers.len() as u32, count));
+        }
+        Some(places)
+    }
+
     /// Write the second element of a batch frame: `[[offset, timestamp, key, value, [[name, value], …]], …]`.
     pub fn frame(&mut self) {
         let (bytes, out) = (&self.bytes, &mut self.out);
@@ -317,6 +376,10 @@ struct Built {
     greatest: i64,
     largest: usize,
     keyless: i64,
+}
+
+fn names(values: &mut Values) -> Option<Vec<Range<u32>>> {
+    (0..values.array()?).map(|_| values.text()).collect()
 }
 
 fn get<'a>(bytes: &'a [u8], range: &Range<u32>) -> Option<&'a [u8]> {

@@ -77,6 +77,16 @@ mod exports {
     }
 
     #[unsafe(no_mangle)]
+    extern "C" fn restamp(timestamp: i64) {
+        codec().restamp(timestamp);
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn dress(at: u32) -> i64 {
+        codec().dress(at as usize)
+    }
+
+    #[unsafe(no_mangle)]
     extern "C" fn frame() -> u64 {
         let codec = codec();
         codec.frame();
