@@ -279,11 +279,11 @@ MUTATIONS = (
         "if event.to is None:",
     ),
     _in(
-        "a batch is written twice when its commit is due",
+        "a transaction's second batch is written twice",
         "pipeline.passage",
         "                await self._sink.write(planned)\n                break\n",
         "                await self._sink.write(planned)\n"
-        "                if self._pending.is_due(self._around.clock.monotonic()):\n"
+        "                if self._pending.offset is not None:\n"
         "                    await self._sink.write(planned)\n"
         "                break\n",
     ),

@@ -51,7 +51,7 @@ def test_a_broken_world_is_told_and_breaks_again_the_same_way() -> None:
     assert story.strip() in first.stdout
 
 
-def test_a_planted_bug_without_its_place_says_so(tmp_path: Path) -> None:
+def test_a_planted_bug_without_its_place_says_so() -> None:
     with pytest.raises(NotApplicable, match=r"pipeline/lane\.py has this place 0 times"):
         Edit("pipeline.lane", "no such line", "").source()
 
