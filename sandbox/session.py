@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sandbox.guest import Guest, GuestPlan, SlowStart
@@ -29,6 +29,8 @@ BATCH_MEMORY_PART = 8
 """A frame of several events is at most this part of the guest's memory: room for the guest to work in."""
 RESULT_BYTES_MAX = 4 << 20
 """A result frame of several events, unless what went in was large itself. Decoding multiplies a hostile frame by about 20."""
+PIECES_MAX = 4
+"""Records that would cross in more pieces than this do so as single events."""
 RESULT_OVERHEAD_BYTES = 64 << 10
 """What a lone event's result frame may have beyond its output: msgpack and record structure."""
 
@@ -104,8 +106,9 @@ class Session:
         self._tally = tally = Tally(self._limits.log_bytes_per_batch)
         self._set_source(batch.source)
         try:
-            with codecs().lease() if isinstance(batch.events, Records) else nullcontext() as self._codec:
-                outcomes = self._decide(batch.events)
+            outcomes = (
+                self._run_records(batch.events) if isinstance(batch.events, Records) else self._decide(batch.events)
+            )
         finally:
             self._part, self._codec = (), None
             self._count()
@@ -159,14 +162,22 @@ class Session:
         """The isolation budget is used up, or `stop` was called."""
         return self._stopping or self._tally.wasted_ns > self._budget_ns
 
+    def _run_records(self, records: Records) -> Sequence[Outcome]:
+        """With a codec at hand; as single events where they cross in small pieces, each of which would cost a look at whole sections."""
+        if PIECES_MAX * self.events_max < len(records):
+            return self._decide(records.events())
+        with codecs().lease() as self._codec:
+            return self._decide(records)
+
     def _decide(self, events: Sequence[Event]) -> Sequence[Outcome]:
         """One part after the other; nearly always there is one part, and its outcomes are those of the batch."""
-        outcomes: Sequence[Outcome] = ()
-        exhausted = False
-        while len(outcomes) < len(events) and not exhausted:
+        decided = self._advance(events, 0) if events else ()
+        if len(decided) == len(events):
+            return decided
+        outcomes = list(decided)
+        while len(decided) == len(self._part) and len(outcomes) < len(events) and not self.is_spent():
             decided = self._advance(events, len(outcomes))
-            outcomes = [*outcomes, *decided] if outcomes else decided
-            exhausted = len(decided) < len(self._part) or self.is_spent()
+            outcomes += decided
         return outcomes
 
     def _advance(self, events: Sequence[Event], at: int) -> Sequence[Outcome]:

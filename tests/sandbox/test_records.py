@@ -18,6 +18,7 @@ from schemas.abi import BatchEncoder, FrameError, decode_results
 from schemas.event import Batch, Event
 from schemas.outcome import Carried, Emitted, Violation
 from schemas.records import Block, Records, offset_at
+from schemas.specs import InstancePolicy
 from tests.records.batches import block_of, event_lists, records_of
 from tests.sandbox.guests import LANE, guest, kinds, spec
 from tests.schemas.test_abi import BAD
@@ -217,6 +218,20 @@ def test_a_long_batch_is_built_in_sections_that_a_broker_takes() -> None:
     assert extremes is not None
     assert (extremes.timestamp_min, extremes.timestamp_max, extremes.keyless) == (300, 300, 1)
     assert extremes.record_bytes_max > 2 << 20
+
+
+def test_records_for_fresh_guests_are_as_fast_as_single_events_and_decided_alike(sandbox: Sandbox) -> None:
+    """One event a guest: nothing is gained by the codec then, and a look at the section for each would cost more than the guest."""
+    one_each = spec("saboteur", module=MODULES / "saboteur.wasm", instance=InstancePolicy.PER_EVENT)
+    session = sandbox.load(one_each).session()
+    events = orders(40, {3: "trap", 9: "drop"})
+    try:
+        report = session.run(Batch(LANE, records_of(events)))
+    finally:
+        session.close()
+    assert not isinstance(report.outcomes, Carried)
+    assert report.crossings == 40
+    assert kinds(report.outcomes) == ["trap" if n == 3 else "dropped" if n == 9 else "emitted" for n in range(40)]
 
 
 MISDEEDS: dict[str, dict[int, str]] = {
