@@ -112,21 +112,20 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
         if self._is_void(batch, base, attributes, producer):
             self.next_fetch_offset = max(self.next_fetch_offset, after)
             return
-        section = bytes(batch[HEADER.size :])
-        if (codec := attributes & _COMPRESSION) in CODECS:  # of others the client's parser knows what to say
+        section, codec = bytes(batch[HEADER.size :]), attributes & _COMPRESSION
+        if codec in CODECS:  # of others the client's parser knows what to say
             section = unpacked(codec, section)
+        if count >= BATCH_RECORDS_MIN:
+            flat = bool(attributes & _LOG_APPEND_TIME)
+            block = _block(section, count, base, greatest if flat else timestamp, flat, self.next_fetch_offset - base)
+            if block is not None:
+                self.next_fetch_offset = max(self.next_fetch_offset, after)
+                if len(block):
+                    yield block
+                return
+        if codec in CODECS:
             batch = _uncompressed(batch, attributes, section)  # the client's own parser would unpack it without a bound
-        if count < BATCH_RECORDS_MIN:
-            yield from self._singly(batch)
-            return
-        flat = bool(attributes & _LOG_APPEND_TIME)
-        block = _block(section, count, base, greatest if flat else timestamp, flat, self.next_fetch_offset - base)
-        if block is None:
-            yield from self._singly(batch)  # which says what is wrong with it, after the records before
-            return
-        self.next_fetch_offset = max(self.next_fetch_offset, after)
-        if len(block):
-            yield block
+        yield from self._singly(batch)  # which says what is wrong with a malformed one, after the records before
 
     def _is_void(self, batch: memoryview, base: int, attributes: int, producer: int) -> bool:
         """Nobody is to see it: a control batch, or one of an aborted transaction."""
