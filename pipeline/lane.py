@@ -100,10 +100,10 @@ class Lane:
     def _offer(self, passage: Passage, events: Sequence[Event]) -> None:
         """Those before the lane's end, if it has one; what was fetched beyond it is let go, and no more is asked for."""
         end = self._end
-        if end is None or events[-1].offset < end:
+        if end is None or offset_at(events, -1) < end:
             passage.offer(events)
             return
-        before = bisect_left(events, end, key=_offset)
+        before = bisect_left(range(len(events)), end, key=lambda index: offset_at(events, index))
         if before:
             passage.offer(events[:before])
         passage.next_offset = end
@@ -286,7 +286,3 @@ def _kind(noted: str | None, breaker: Breaker) -> ViolationKind:
         return ViolationKind(noted or breaker.kind)
     except ValueError:
         return breaker.kind
-
-
-def _offset(event: Event) -> int:
-    return event.offset

@@ -11,7 +11,7 @@ from pipeline.chain import Verdicts
 from pipeline.observe.propagation import TRACE_HEADERS, replace_trace_headers
 from pipeline.placement import place
 from pipeline.ports import Outgoing
-from sandbox.records import HeaderChange, codecs
+from sandbox.records import CodecError, HeaderChange, codecs
 from schemas.dead_letter import HEADROOM_BYTES, PREFIX, dead_letter
 from schemas.errors import KeylessError, OversizeError
 from schemas.event import Event, Headers, TopicPartition
@@ -57,7 +57,10 @@ def _records(
     if _is_dressed(route, trace):
         dropped_too = TRACE_HEADERS if trace else frozenset[str]()
         change = HeaderChange(route.drop_headers, dropped_too, replace_trace_headers(route.add_headers, trace))
-        records = codecs().dressed(records, change)
+        try:
+            records = codecs().dressed(records, change)
+        except CodecError:
+            return None
     return {TopicPartition(route.to, source.partition): records}
 
 

@@ -73,7 +73,9 @@ def carry(codec: Codec, events: Records, answer: bytes, rules: Rules) -> Carried
     refused = [(index, _rejection(*decode_rejection(item), rules)) for index, item in rejected]
     everything = codec.kept_count == len(events)
     kept = range(len(events)) if everything else codec.kept()
-    return Carried(events, codecs().built(codec), kept, refused)
+    records = codecs().built(codec)
+    assert len(records) == len(kept), "every kept event is one record"
+    return Carried(events, records, kept, refused)
 
 
 def _judge_rare(event: Event, result: Result, rules: Rules) -> Outcome | Trouble:

@@ -166,8 +166,13 @@ class Session:
         """With a codec at hand; as single events where they cross in small pieces, each of which would cost a look at whole sections."""
         if PIECES_MAX * self.events_max < len(records):
             return self._decide(records.events())
-        with codecs().lease() as self._codec:
-            return self._decide(records)
+        try:
+            with codecs().lease() as self._codec:
+                return self._decide(records)
+        except CodecError as error:
+            _log.warning("%s: a batch goes on as single events: %s", self._plan.rules.transformer, error)
+            self._codec = None
+            return self._decide(records.events())
 
     def _decide(self, events: Sequence[Event]) -> Sequence[Outcome]:
         """One part after the other; nearly always there is one part, and its outcomes are those of the batch."""
@@ -190,6 +195,7 @@ class Session:
         answers = self._cross(self._part, body)
         if not fresh and isinstance(answers, Trouble) and answers.kind not in SLOW:
             attempts, fresh = 2, True  # a worn guest's trouble may be its age: memory it never gave back
+            body = self._body(self._part)  # the codec may have taken the first answer in
             answers = self._cross(self._part, body)
         if isinstance(answers, Trouble):
             return self._isolate(answers, attempts, fresh=fresh)
@@ -267,10 +273,12 @@ class Session:
             return answer
         try:
             if self._codec is not None and isinstance(events, Records):
-                with suppress(CodecError):  # a guest's bytes may not end more than the short way
+                try:
                     carried = carry(self._codec, events, answer, self._plan.rules)
-                    if carried is not None:
-                        return carried
+                except CodecError:  # a guest's bytes may not end more than the short way
+                    self._codec = carried = None
+                if carried is not None:
+                    return carried
             return judge(events, decode_results(answer, len(events)), self._plan.rules)
         except FrameError as error:
             message = f"the result frame is not what the ABI says: {error}"

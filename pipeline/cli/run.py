@@ -209,7 +209,7 @@ async def _supervise(
         try:
             return await supervisor.run()
         finally:
-            await asyncio.gather(*farewells)
+            await asyncio.gather(*farewells, return_exceptions=True)  # a courtesy: nothing may depend on it
             if enough is not None:
                 enough.cancel()
             if done is not None:

@@ -29,7 +29,10 @@ from schemas.records import Block
 
 _log = logging.getLogger(__name__)
 BATCH_RECORDS_MIN = 16
-SECTION_BYTES_MAX = 8 << 20
+UNPACKED_FACTOR = 16
+UNPACKED_BYTES_MIN = 4 << 20
+"""One answer of a partition is unpacked up to so many times its size, or so many bytes."""
+SECTION_BYTES_READ_MAX = 8 << 20
 """A larger one is taken apart record by record: the codec's memory is bounded."""
 HEADER = struct.Struct(">qiibIhiqqqhii")
 """Message format v2: base offset, length, leader epoch, magic, CRC, attributes, last offset delta, base and greatest
@@ -38,6 +41,8 @@ CHECKED_FROM = 21
 """Where the checksum begins to count: at the attributes."""
 _PREFIX = struct.Struct(">qi")
 _MAGIC_AT = 16
+_LEAST_BYTES = _MAGIC_AT + 1 - _PREFIX.size
+"""After the length field, of any format."""
 _COMPRESSION, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 _ATTRIBUTES_AT = 21
 _ATTRIBUTES = struct.Struct(">h")
@@ -65,6 +70,11 @@ def _events(items: Sequence[Any]) -> list[Event]:
     return [item if isinstance(item, Event) else event_of(item) for item in items]
 
 
+def first_offset(item: Any) -> int:
+    """Of its first event."""
+    return int(item.offsets[0] if isinstance(item, Block) else item.offset)
+
+
 def offset_after(item: Any) -> int:
     """Where fetching goes on after it."""
     return int(item.offsets[-1] if isinstance(item, Block) else item.offset) + 1
@@ -90,12 +100,18 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
     """In the place of aiokafka's: iterates over `Item`s. `next_fetch_offset` is where fetching goes on, as there."""
 
     next_fetch_offset: int
+    _room_bytes: int
+    """What of this answer may still be unpacked; when it is used up, the answer ends there and the rest is fetched again."""
 
     def _unpack_records(self) -> Iterator[Item]:
         data, at = self._records.data, 0
         view = memoryview(data)
-        while len(data) - at >= _PREFIX.size:
-            stop = at + _PREFIX.size + _PREFIX.unpack_from(data, at)[1]
+        self._room_bytes = max(UNPACKED_BYTES_MIN, UNPACKED_FACTOR * len(data))
+        while len(data) - at >= _PREFIX.size and self._room_bytes > 0:
+            length = _PREFIX.unpack_from(data, at)[1]
+            stop = at + _PREFIX.size + length
+            if length < _LEAST_BYTES:
+                raise CorruptRecordException(f"a record batch of {length} bytes - {self._tp}")
             if stop > len(data):
                 return  # the broker cuts the last batch where the response is full
             batch, at = view[at:stop], stop
@@ -115,6 +131,7 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
         section, codec = bytes(batch[HEADER.size :]), attributes & _COMPRESSION
         if codec in CODECS:  # of others the client's parser knows what to say
             section = unpacked(codec, section)
+        self._room_bytes -= len(section)
         if count >= BATCH_RECORDS_MIN:
             flat = bool(attributes & _LOG_APPEND_TIME)
             block = _block(section, count, base, greatest if flat else timestamp, flat, self.next_fetch_offset - base)
@@ -156,7 +173,7 @@ class _PartitionBlocks(PartitionRecords):  # type: ignore[misc]
 
 def _block(section: bytes, count: int, base: int, timestamp: int, flat: bool, delta: int) -> Block | None:
     """The records of a section whose offset delta is at least `delta`; None when it must be taken apart record by record."""
-    if len(section) > SECTION_BYTES_MAX:
+    if len(section) > SECTION_BYTES_READ_MAX:
         return None
     try:
         with codecs().lease() as one:

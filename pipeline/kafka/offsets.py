@@ -18,10 +18,11 @@ from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
+from pipeline.kafka.blocks import Consumer, first_offset
 from pipeline.kafka.client import consumer_options, producer_options
 from pipeline.kafka.cluster import Cluster, learn_topics, open_cluster
 from pipeline.kafka.errors import translate
-from pipeline.kafka.source import within
+from pipeline.kafka.source import UNREADABLE, within
 from pipeline.kafka.topic_rules import sources
 from pipeline.kafka.transport import transactional_id_of
 from schemas.errors import TransportError
@@ -132,11 +133,11 @@ class Offsets:
                 consumer.assign([at])
                 consumer.seek(at, offset)
                 while await consumer.position(at) < end:
-                    for records in (await consumer.getmany(at, timeout_ms=200, max_records=1)).values():
-                        first: int = records[0].offset
+                    for items in (await consumer.getmany(at, timeout_ms=200, max_records=1)).values():
+                        first = first_offset(items[0])
                         return first if first < end else None
                 return None
-        except (TimeoutError, errors.CorruptRecordException, ValueError) as error:
+        except (TimeoutError, *UNREADABLE) as error:
             raise TransportError(f"{partition} does not tell what follows offset {offset}") from error
         except Exception as error:
             raise translate(error) from error
@@ -205,9 +206,7 @@ class Offsets:
 async def open_offsets(kafka: KafkaSpec) -> AsyncIterator[Offsets]:
     """Raises ConfigError for bad settings, TransportError when no broker answers."""
     async with open_cluster(kafka) as cluster:
-        consumer = AIOKafkaConsumer(
-            **{**consumer_options(kafka), "group_id": None, "max_partition_fetch_bytes": 1 << 16}
-        )
+        consumer = Consumer(**{**consumer_options(kafka), "group_id": None, "max_partition_fetch_bytes": 1 << 16})
         try:
             await within(kafka.request_timeout_ms / 1e3, "opening a consumer", consumer.start())
             yield Offsets(kafka, cluster, consumer)

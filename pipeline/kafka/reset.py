@@ -24,6 +24,8 @@ _FORMS = (
     "topic:partition=offset,…, or the name of a CSV file (topic,partition,offset)"
 )
 _MEMBERS_TOLD_MAX = 5
+_TIME_DIGITS_MAX = 15
+"""Of milliseconds since 1970: until the year 33658."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def parse_target(text: str, group: str) -> Target:
         return Target(end=text)
     if "=" in text:
         return Target(offsets=_distinct(_pairs(text)))
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= _TIME_DIGITS_MAX:
         return Target(time_ms=int(text))
     if Path(text).is_file():
         return Target(offsets=_distinct(_rows(Path(text), group)))

@@ -21,7 +21,7 @@ from pipeline.kafka.sections import SectionBatch
 from pipeline.kafka.source import KafkaSource, within
 from pipeline.kafka.stamps import Window
 from pipeline.ports import Outgoing
-from sandbox.records import codecs
+from sandbox.records import CodecError, codecs
 from schemas.errors import KeylessError, OversizeError, TransportError
 from schemas.event import TopicPartition
 from schemas.records import Block, Records
@@ -186,7 +186,10 @@ class KafkaSink:
         """Blocks that can go as they are: every record fits, has the key its topic wants, and a timestamp that it takes."""
         if not isinstance(out.events, Records):
             return None
-        records = out.events if out.timestamp is None else codecs().restamped(out.events, out.timestamp)
+        try:
+            records = out.events if out.timestamp is None else codecs().restamped(out.events, out.timestamp)
+        except CodecError:
+            return None
         earliest, latest = self._windows.get(out.topic, Window()).bounds(int(time.time() * 1e3))
         keyless = out.topic not in self._compacted
         fit = all(

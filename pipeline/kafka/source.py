@@ -29,12 +29,14 @@ T = TypeVar("T")
 _NOBODY = KafkaPartition("penstock.no-such-topic", 0)
 """Asking for a partition that is never assigned keeps the poll clock running and drains nothing (an empty ask means all)."""
 
-_UNREADABLE = (CorruptRecordException, ValueError, DecompressionError, gzip.BadGzipFile, zlib.error, EOFError)
+UNREADABLE = (CorruptRecordException, ValueError, DecompressionError, gzip.BadGzipFile, zlib.error, EOFError)
 """What the client's parser raises: a bad checksum, lengths that contradict each other, a header's name that is not UTF-8, and
 what its codecs say to a damaged batch (the last three are gzip's)."""
 _SINGLY_MS = 500
 _FETCH_BYTES = 8 << 20
 """Per broker and fetch."""
+ITEM_EVENTS_MIN, ITEM_EVENTS_MAX = 16, 500
+"""What is believed about how many events the next item of a fetch has: an item may be a block of any size, whatever the last ones were."""
 PARTITION_BYTES = _FETCH_BYTES // 4
 """Per partition and fetch, at most."""
 PREFETCH_BYTES = 32 << 20
@@ -72,7 +74,7 @@ class KafkaSource:
         self._next: dict[KafkaPartition, int] = {}
         """Offset after the last record that was handed out."""
         self._unreadable: UnreadableRecordError | None = None
-        self._events_per_item = 1.0
+        self._events_per_item = float(ITEM_EVENTS_MAX)
         """In the last fetch: a block counts as one record for the client."""
 
     async def start(self, listener: AssignmentListener) -> None:
@@ -108,7 +110,7 @@ class KafkaSource:
         except NoOffsetForPartitionError:
             # Dealt out anew while this fetch waited, and nothing is committed yet: its lane will seek. No record was taken.
             return {}
-        except _UNREADABLE:
+        except UNREADABLE:
             fetched = await self._fetch_singly(wanted)
         except Exception as error:
             raise translate(error) from error
@@ -116,7 +118,8 @@ class KafkaSource:
             self._next[partition] = offset_after(records[-1])
         events = {TopicPartition(*p): joined(records) for p, records in fetched.items()}
         if events:
-            self._events_per_item = sum(map(len, events.values())) / sum(map(len, fetched.values()))
+            seen = sum(map(len, events.values())) / sum(map(len, fetched.values()))
+            self._events_per_item = min(max(seen, ITEM_EVENTS_MIN), ITEM_EVENTS_MAX)
         return events
 
     async def _getmany(
@@ -150,7 +153,7 @@ class KafkaSource:
                     fetched |= await self._getmany([partition], _SINGLY_MS, 1)
                 except NoOffsetForPartitionError:
                     continue
-                except _UNREADABLE as error:
+                except UNREADABLE as error:
                     self._unreadable = self._unreadable_at(partition, error)
         except BaseException as error:
             self._rewind(wanted)

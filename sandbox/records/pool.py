@@ -17,7 +17,7 @@ from sandbox.cache import open_cache
 from sandbox.calls import Exports, Link, LinkPlan, StoreLimits, choose
 from sandbox.engine import reserve_little
 from sandbox.modules import compiler_version
-from sandbox.records.codec import EXPORTS, Codec, HeaderChange
+from sandbox.records.codec import EXPORTS, Codec, CodecError, HeaderChange
 from schemas.abi import encode_events
 from schemas.event import Event, Headers
 from schemas.records import Block, Records
@@ -62,11 +62,17 @@ class Codecs:
         """See the protocol."""
         if not blocks:
             return []
-        with self.lease() as codec:
-            for block in blocks:
-                codec.load(block)
-            rows = _decode(codec.frame())
-        return [Event(*row) for row in rows]
+        try:
+            with self.lease() as codec:
+                for block in blocks:
+                    codec.load(block)
+                return [Event(*row) for row in _decode(codec.frame())]
+        except CodecError:
+            if len(blocks) == 1:
+                raise
+        return [
+            event for block in blocks for event in self.events((block,))
+        ]  # together they are too much for its memory
 
     def pack(self, events: Sequence[Event]) -> Records:
         """The same events as records; at least one. Raises CodecError."""

@@ -221,3 +221,24 @@ def test_both_consumers_read_the_same_of_a_real_broker(kafka_broker: KafkaBroker
         mine, theirs = asyncio.run(read(Consumer, start)), asyncio.run(read(AIOKafkaConsumer, start))
         assert [event.offset for event in mine] == list(range(start, 15_000))
         assert mine == theirs
+
+
+def test_an_answer_is_unpacked_up_to_a_bound_and_the_rest_is_fetched_again() -> None:
+    """Each of these batches is a megabyte when it is unpacked, which is no bomb; twenty megabytes of them at once would be."""
+    events = [Event(n, 0, None, bytes(10_000)) for n in range(100)]
+    small = batch_of(events, "gzip")
+    log = b"".join(int.to_bytes(100 * n, 8, "big") + small[8:] for n in range(20))
+    records = ours(log, [], 0, READ_COMMITTED)
+    held = sum(item.size_bytes for item in records if isinstance(item, Block))
+    assert blocks.UNPACKED_BYTES_MIN <= held < blocks.UNPACKED_BYTES_MIN + (2 << 20)
+    assert records.next_fetch_offset % 100 == 0
+    rest = log[records.next_fetch_offset // 100 * len(small) :]  # what the broker answers with then
+    again = ours(rest, [], records.next_fetch_offset, READ_COMMITTED)
+    assert next(iter(again)).offsets[0] == records.next_fetch_offset
+
+
+@pytest.mark.parametrize("length", [-100, -12, 0, 4])
+def test_a_length_that_cannot_be_is_corrupt(length: int) -> None:
+    raw = struct.pack(">qi", 0, length) + bytes(100)
+    with pytest.raises(CorruptRecordException):
+        list(ours(raw, [], 0, READ_COMMITTED))

@@ -155,6 +155,7 @@ def test_what_is_refused_changes_nothing(shop: Shop) -> None:
         f"{shop.topic}:7=0": f"{shop.topic}/7 is no partition that route orders reads",
         "2026-01-01T12:00:00": "has no time zone",
         "yesterday": "'yesterday' is nowhere to go to",
+        "9" * 30: "is nowhere to go to",
         f"{shop.topic}=3": "is no offset of a partition",
         f"{shop.topic}:0=3,{shop.topic}:0=4": "is named twice",
     }.items():

@@ -294,3 +294,37 @@ def test_records_of_one_flat_timestamp_all_have_it() -> None:
     block = block_of(orders(3))
     flat = Records([Block(block.section, 3, 0, block.offsets, 1234, flat=True)], codecs())
     assert {event.timestamp for event in flat} == {1234}
+
+
+def test_what_a_worn_guest_said_is_forgotten_when_a_fresh_one_is_asked(sandbox: Sandbox) -> None:
+    """Half of a bad answer is usual, and was taken in before the other half was found bad: it must not outlive the second try."""
+    session = sandbox.load(spec("moody", instance=InstancePolicy.REUSED), guest("moody")).session()
+    events = orders(20)
+    try:
+        first = session.run(Batch(LANE, records_of(events)))
+        second = session.run(Batch(LANE, records_of(events)))
+    finally:
+        session.close()
+    for report in (first, second):
+        assert isinstance(report.outcomes, Carried)
+        assert list(report.outcomes.records) == events
+        assert (report.dropped, report.violations()) == (0, [])
+    assert second.crossings == 2
+
+
+def test_records_that_are_too_much_for_the_codec_go_as_single_events(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its memory is bounded; what a batch holds together may be more than that, though no section is."""
+    section = records_of([Event(n, n, None, bytes(4_000)) for n in range(1_000)]).blocks[0:10]
+    (first, *_) = section
+    huge = Records([first] * 700, codecs())
+    assert sum(len(block.section) for block in huge.blocks) > 256 << 20
+    session = sandbox.load(spec("passthrough", module=MODULES / "passthrough.wasm")).session()
+    try:
+        report = session.run(Batch(LANE, huge))
+    finally:
+        session.close()
+    assert len(report.outcomes) == len(huge)
+    assert {type(outcome) for outcome in report.outcomes} == {Emitted}
+    assert "single events" in caplog.text

@@ -35,6 +35,8 @@ def top(entry: str) -> str:
 
 SASL = "protocol: SASL_SSL, mechanism: PLAIN, username: u, password: p"
 OAUTH = "protocol: SASL_SSL, mechanism: OAUTHBEARER"
+CLIENT = OAUTH + ", token_endpoint: 'https://x/y', client_id: c"
+ENDPOINT = OAUTH + ", client_id: c, client_secret: s, token_endpoint: "
 RULES = [
     # text, path, part of the problem, part of the remedy
     (TRANSFORMERS + ROUTES, "version", "'version' is missing", "version: 1"),
@@ -141,11 +143,11 @@ RULES = [
     (kafka("security: {" + OAUTH + ", token_file: none}"), "kafka.security.token_file", "no file 'none'", "relative"),
     (kafka("security: {" + OAUTH + ", token_file: a.wasm, scope: s}"), "kafka.security.scope", "without token_endpoint", "leave it out"),
     (kafka("security: {" + OAUTH + ", token_endpoint: 'https://x/y', client_secret: s}"), "kafka.security.token_endpoint", "needs a client_id", "add"),
-    (kafka("security: {" + OAUTH + ", token_endpoint: 'https://x/y', client_id: c}"), "kafka.security.token_endpoint", "the client's secret", "client_secret_file"),
-    (kafka("security: {" + OAUTH + ", token_endpoint: 'http://x/y', client_id: c, client_secret: s}"), "kafka.security.token_endpoint", "not encrypted", "https"),
-    (kafka("security: {" + OAUTH + ", token_endpoint: 'x/y', client_id: c, client_secret: s}"), "kafka.security.token_endpoint", "'x/y' is not a URL", "https://"),
-    (kafka("security: {" + OAUTH + ", token_endpoint: 'https://x/y', client_id: c, client_secret: s, client_secret_file: a.wasm}"), "kafka.security.client_secret", "client_secret_file as well", "one of them"),
-    (kafka("security: {" + OAUTH + ", token_endpoint: 'https://x/y', client_id: c, client_secret: s, token_ca: a.wasm}"), "kafka.security.token_ca", "not a PEM file", "convert"),
+    (kafka("security: {" + CLIENT + "}"), "kafka.security.token_endpoint", "the client's secret", "client_secret_file"),
+    (kafka("security: {" + ENDPOINT + "'http://x/y'}"), "kafka.security.token_endpoint", "not encrypted", "https"),
+    (kafka("security: {" + ENDPOINT + "x/y}"), "kafka.security.token_endpoint", "'x/y' is not a URL", "https://"),
+    (kafka("security: {" + CLIENT + ", client_secret: s, client_secret_file: a.wasm}"), "kafka.security.client_secret", "_file as well", "one of them"),
+    (kafka("security: {" + CLIENT + ", client_secret: s, token_ca: a.wasm}"), "kafka.security.token_ca", "not a PEM file", "convert"),
     (kafka("security: {" + SASL + ", token_file: a.wasm}"), "kafka.security.token_file", "without mechanism OAUTHBEARER", "leave it out"),
     (kafka("security: {protocol: SSL, mechanism: PLAIN}"), "kafka.security.mechanism", "no effect", "SASL_SSL"),
     (kafka("security: {protocol: SASL_SSL, mechanism: PLAIN, username: u}"), "kafka.security", "password is missing", "KAFKA_PASSWORD"),
