@@ -19,6 +19,7 @@ from pipeline.app import Pipeline
 from pipeline.backfill import Limit
 from pipeline.clock import SystemClock
 from pipeline.kafka.compression import compress_fast
+from pipeline.kafka.transactions import begin_soon
 from pipeline.observe.fanout import combine
 from pipeline.observe.fleet import SnapshotFile
 from pipeline.observe.health import Health
@@ -116,6 +117,7 @@ def tune_process() -> None:
     gc.set_threshold(50_000, 20, 100)
     sys.setswitchinterval(0.001)
     compress_fast()
+    begin_soon()
 
 
 def _limit_arenas(count: int) -> None:
