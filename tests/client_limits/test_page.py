@@ -12,7 +12,14 @@ from tests.client_limits.trap import Trap
 from tests.docs.mapped import traps
 
 HERE = Path(__file__).parent
-LETTERS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "AA", "AB", *(f"W{n}" for n in range(1, 10)), *(f"M{n}" for n in range(1, 5))]
+LETTERS = [
+    *"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "AA",
+    "AB",
+    "AC",
+    *(f"W{n}" for n in range(1, 10)),
+    *(f"M{n}" for n in range(1, 5)),
+]
 KAFKAS_OWN = {"X"}
 """Not a client's trap: shown by the test of the warning."""
 ROWS = {ident: row for row in traps() for ident in re.findall(r"\*\*(\w+)\*\*", row.line)}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, codec
+from aiokafka.producer import sender
 
 from pipeline import RegistryBuilder
 from pipeline.kafka.client import PRODUCE_BYTES_MAX, consumer_options, kafka_faults, producer_options
@@ -90,6 +93,23 @@ def test_batches_are_small_and_lz4_is_slow() -> None:
     trap.holds(not [name for name in inspect.signature(AIOKafkaProducer).parameters if "level" in name])
     parameters = inspect.signature(codec.lz4_encode).parameters
     trap.holds("level" in parameters and parameters["level"].default in (9, 1))  # 1: this process made it so
+
+
+_SOONER = """
+from aiokafka.producer import sender
+from pipeline.kafka.transactions import begin_soon
+print(sender.BACKOFF_OVERRIDE, begin_soon(), sender.BACKOFF_OVERRIDE)
+"""
+
+
+def test_a_transaction_after_another_waits_twenty_milliseconds() -> None:
+    """The constant is looked up at every such answer, so that setting it is enough; tried in a process of its own."""
+    trap = Trap("AC", "begin_soon (pipeline/kafka/transactions.py)")
+    trap.holds("BACKOFF_OVERRIDE" in sender.AddPartitionsToTxnHandler.handle_response.__code__.co_names)
+    said = subprocess.run([sys.executable, "-c", _SOONER], check=True, capture_output=True, text=True, timeout=60)
+    before, done, after = said.stdout.split()
+    trap.holds(before == "0.02", f"it is {before} s")
+    assert (done, after) == ("True", "0.005")
 
 
 @scenario
