@@ -355,7 +355,8 @@ def _missing(lane: LaneId, committed: int, position: Position) -> str:
         gap = (
             f"the log ends at {position.latest}, before the committed offset: the topic was made anew or lost its tail"
         )
-    return f"{lane.source} goes on at offset {committed}, but {gap}; decide where to go on, `penstock offsets REGISTRY {lane.route} reset` (group {lane.group}), then `penstock resume`"
+    remedy = f"decide where to go on, `penstock offsets REGISTRY {lane.route} reset` (group {lane.group}), then `penstock resume`"
+    return f"{lane.source} goes on at offset {committed}, but {gap}; {remedy}"
 
 
 async def _in_step(*tasks: asyncio.Task[Any]) -> None:
