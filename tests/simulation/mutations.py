@@ -54,10 +54,12 @@ class Mutation:
 
     name: str
     edits: tuple[Edit, ...]
+    first: int = 0
+    """Where the hunt begins: what takes a rare coincidence is not waited for from the beginning at every run."""
 
 
-def _in(name: str, module: str, before: str, after: str) -> Mutation:
-    return Mutation(name, (Edit(module, before, after),))
+def _in(name: str, module: str, before: str, after: str, first: int = 0) -> Mutation:
+    return Mutation(name, (Edit(module, before, after),), first)
 
 
 MUTATIONS = (
@@ -199,6 +201,7 @@ MUTATIONS = (
         "pipeline.chain",
         "            while report.outcomes and len(",
         "            while False and len(",
+        first=1_100,
     ),
     _in(
         "a halt is not remembered",
@@ -337,7 +340,7 @@ class Finding:
     said: str
 
 
-def hunt(mutation: Mutation, seeds: int, first: int = 0) -> Finding:
+def hunt(mutation: Mutation, seeds: int) -> Finding:
     """Plant it and look for it in so many worlds. Raises NotApplicable."""
     for edit in mutation.edits:
         edit.source()
@@ -351,7 +354,7 @@ def hunt(mutation: Mutation, seeds: int, first: int = 0) -> Finding:
             "--seeds",
             str(seeds),
             "--first",
-            str(first),
+            str(mutation.first),
             "--until-found",
             "--json",
         ],
