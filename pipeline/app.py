@@ -30,7 +30,9 @@ T = TypeVar("T")
 _CAUGHT_UP_FACTOR = 5
 """How many times as often a lane commits in exactly-once mode when it has caught up: nobody sees an event before its commit."""
 _COMMITS_PER_S = 100
-"""All lanes of a process together: a commit costs the broker about as much however little it holds."""
+_COMMITS_PER_S_BEHIND = 32
+"""All lanes of a process together, those that have caught up and those that have not: a commit costs about as much however
+little it holds."""
 _REVOKE_SHARE = 0.6
 """Of the rebalance timeout, for draining lanes that are revoked; the rest is for joining the group again."""
 
@@ -203,7 +205,7 @@ def commit_interval_s(batch: BatchPolicy, delivery: Delivery, lanes: int, *, cau
     interval_s = batch.commit_interval_ms / 1e3
     if caught_up and delivery is Delivery.EXACTLY_ONCE:
         interval_s /= _CAUGHT_UP_FACTOR
-    return max(interval_s, lanes / _COMMITS_PER_S)
+    return max(interval_s, lanes / (_COMMITS_PER_S if caught_up else _COMMITS_PER_S_BEHIND))
 
 
 def _require_assertions() -> None:

@@ -21,7 +21,7 @@ Chunk = tuple[Sequence[Event], int]
 
 
 class Allowance:
-    """Bytes and events fetched and not yet committed, over all lanes of one route in this process."""
+    """Bytes and events fetched and not yet written, over all lanes of one route in this process."""
 
     def __init__(self, size_bytes_max: int, changed: Callable[[int, int], None]) -> None:
         self.size_bytes = 0
@@ -45,8 +45,10 @@ class Allowance:
 class Inbox:
     """A bounded queue of events, taken in batches by count, bytes and linger. One taker."""
 
-    def __init__(self, policy: BatchPolicy) -> None:
+    def __init__(self, policy: BatchPolicy, patience_s: Callable[[], float] = lambda: 0.0) -> None:
+        """Wait `patience_s()` for a full batch where that is more than the policy's linger; asked when there is something to take."""
         self._policy = policy
+        self._patience_s = patience_s
         self._chunks: deque[Chunk] = deque()
         self._arrived = asyncio.Event()
         self._ripe = asyncio.Event()
@@ -83,8 +85,8 @@ class Inbox:
     async def take(self) -> Chunk | None:
         """The next batch, waiting for one; None once the inbox is closed, or finishing and empty."""
         await self._arrived.wait()
-        if self._policy.linger_ms:
-            await self._linger()
+        if not self._ripe.is_set() and (seconds := max(self._policy.linger_ms / 1e3, self._patience_s())):
+            await self._linger(seconds)
         if self._closed or not self._chunks:
             return None
         events, size_bytes = self._gather()
@@ -107,9 +109,13 @@ class Inbox:
         self._arrived.set()
         self._ripe.set()
 
-    async def _linger(self) -> None:
+    def hurry(self) -> None:
+        """Nothing more comes for now: let what is there be taken."""
+        self._ripe.set()
+
+    async def _linger(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._policy.linger_ms / 1e3):
+            async with asyncio.timeout(seconds):
                 await self._ripe.wait()
 
     def _note_ripeness(self) -> None:

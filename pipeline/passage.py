@@ -35,6 +35,10 @@ from schemas.records import offset_at
 from schemas.specs import OnViolation, RouteSpec
 
 
+_BATCHES_PER_COMMIT = 4
+"""A lane that is behind waits for a full batch no longer than this part of its commit interval."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all lanes of a route share in one process."""
@@ -84,7 +88,7 @@ class Passage:
         self._around = around
         self._on_start = on_start
         self._on_commit = on_commit
-        self._inbox = Inbox(around.route.batch)
+        self._inbox = Inbox(around.route.batch, self._patience_s)
         self._sink: EventSink | None = None
         self._handoff: asyncio.Queue[_Work | None] = asyncio.Queue(1)
         self._held_bytes = 0
@@ -108,6 +112,10 @@ class Passage:
         size = self._inbox.put(events)
         self._hold(len(events), size)
         self.next_offset = offset_at(events, -1) + 1
+
+    def hurry(self) -> None:
+        """Nothing more can be fetched until something is written: wait for no fuller batch."""
+        self._inbox.hurry()
 
     def drain(self) -> None:
         """Take up no further batch; what is transformed is written and committed."""
@@ -189,8 +197,10 @@ class Passage:
                 await self._commit()
                 return None
             await self._emit(work, where)
+            self._hold(-len(work.verdicts.batch.events), -work.size_bytes)
+            self._around.on_room()
             interval_s = self._around.commit_interval_s(self._has_caught_up)
-            self._pending.add(work.verdicts, work.size_bytes, self._around.clock.monotonic() + interval_s)
+            self._pending.add(work.verdicts, self._around.clock.monotonic() + interval_s)
             if work.verdicts.halt is not None:
                 await self._commit()
                 return work.verdicts.halt
@@ -204,6 +214,11 @@ class Passage:
         """Less than a batch is left to fetch (not nothing: a topic that is written in transactions ends in markers)."""
         high = self._around.source.high_watermark(self._lane.source)
         return high is not None and high - self.next_offset < self._around.route.batch.events_max
+
+    def _patience_s(self) -> float:
+        """How long to wait for a full batch while there is more to fetch: a crossing and a produce request cost about the
+        same for few events, and a lane that is behind delays nobody by it."""
+        return 0.0 if self._has_caught_up else self._around.commit_interval_s(False) / _BATCHES_PER_COMMIT
 
     async def _emit(self, work: _Work, where: Destinations) -> None:
         try:
@@ -265,13 +280,11 @@ class Passage:
             raise
         seconds = around.clock.monotonic() - started
         self.progressed = True
-        self._hold(-pending.events, -pending.size_bytes)
         high = around.source.high_watermark(self._lane.source)
         lag = None if high is None else max(0, high - pending.offset)
         around.observer.committed(
             self._lane, CommitFacts(pending.tally(), pending.records_out, pending.offset, lag, seconds)
         )
-        around.on_room()
         await self._on_commit()
 
     def _hold(self, events: int, size_bytes: int) -> None:
@@ -289,7 +302,6 @@ class _Pending:
     def __init__(self) -> None:
         self.offset: int | None = None
         self.events = 0
-        self.size_bytes = 0
         self.records_out = 0
         self.cut_to: dict[int, tuple[str, int]] = {}
         """Dead letters to truncate: source offset to topic and its size limit."""
@@ -297,11 +309,10 @@ class _Pending:
         self._sources = Counter[str]()
         self._violations = Counter[str]()
 
-    def add(self, verdicts: Verdicts, size_bytes: int, due: float) -> None:
+    def add(self, verdicts: Verdicts, due: float) -> None:
         """A batch was written; commit by `due` (the first batch's counts)."""
         if self._due is None:
             self._due = due
-        self.size_bytes += size_bytes
         self.events += len(verdicts.batch.events)
         if verdicts.decided:
             self.offset = offset_at(verdicts.batch.events, verdicts.decided - 1) + 1

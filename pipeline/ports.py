@@ -263,5 +263,5 @@ class Observer(Protocol):
         ...
 
     def in_flight(self, route: str, size_bytes: int, events: int) -> None:
-        """Fetched and not yet committed, by this process."""
+        """Fetched and not yet written, by this process."""
         ...

@@ -173,6 +173,8 @@ class RouteRunner:
             if asked and self._around.allowance.has_room:
                 await self._take(asked)
             else:
+                for _, passage in asked.values():
+                    passage.hurry()
                 await self._idle()
             self._failing_since = None
         except TransportError as error:

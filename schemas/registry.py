@@ -175,7 +175,7 @@ class BatchEntry(_Shape):
         default=None, description="Events after which a lane commits anyway."
     )
     in_flight: Annotated[int, size("64KiB", "16GiB")] | None = Field(
-        default=None, description="Fetched but not yet committed, all lanes of a route in one process together."
+        default=None, description="Fetched but not yet written, all lanes of a route in one process together."
     )
 
 

@@ -112,7 +112,7 @@ class BatchPolicy:
     commit_interval_ms: int = 100
     commit_events_max: int = 50_000
     in_flight_bytes_max: int = 64 << 20
-    """Fetched but not yet committed, all lanes of a route in one process together."""
+    """Fetched but not yet written, all lanes of a route in one process together."""
 
 
 @dataclass(frozen=True, slots=True)

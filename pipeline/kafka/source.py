@@ -33,11 +33,12 @@ UNREADABLE = (CorruptRecordException, ValueError, DecompressionError, gzip.BadGz
 """What the client's parser raises: a bad checksum, lengths that contradict each other, a header's name that is not UTF-8, and
 what its codecs say to a damaged batch (the last three are gzip's)."""
 _SINGLY_MS = 500
-_FETCH_BYTES = 8 << 20
-"""Per broker and fetch."""
+_FETCH_BYTES = 2 << 20
+"""Per broker and fetch. An answer is put together in one buffer before it is looked at: with answers of 8 MiB that alone cost
+a quarter of the event loop, and memory."""
 ITEM_EVENTS_MIN, ITEM_EVENTS_MAX = 16, 500
 """What is believed about how many events the next item of a fetch has: an item may be a block of any size, whatever the last ones were."""
-PARTITION_BYTES = _FETCH_BYTES // 4
+PARTITION_BYTES = 2 << 20
 """Per partition and fetch, at most."""
 PREFETCH_BYTES = 32 << 20
 """Of all partitions together. The client fetches ahead one answer of each and keeps it until it is wanted, however many there are:

@@ -152,14 +152,14 @@ IN_FLIGHT_BYTES = Metric(
     MetricKind.GAUGE,
     "bytes",
     ("route",),
-    "Keys, values and headers of records that were fetched and not yet committed.",
+    "Keys, values and headers of records that were fetched and not yet written.",
 )
 IN_FLIGHT_RECORDS = Metric(
     "penstock_inflight_records",
     MetricKind.GAUGE,
     "records",
     ("route",),
-    "Records that were fetched and not yet committed.",
+    "Records that were fetched and not yet written.",
 )
 LANE_STATE = Metric(
     "penstock_lane_state",

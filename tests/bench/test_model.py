@@ -99,15 +99,15 @@ def test_an_event_costs_the_sum_of_its_parts() -> None:
 
 def test_what_a_load_needs() -> None:
     found = need(PRICES, events_per_s=500_000, size_bytes=400, partitions=96, headroom=0.7)
-    # 1.65 µs of loop and 2.05 µs of guest an event, and 100 commits a second of 2 ms in each process
+    # 1.65 µs of loop and 2.05 µs of guest an event, and 32 commits a second of 2 ms in each process
     assert found.processes == 2
     assert found.lanes_each == 48
-    assert found.commit_interval_s == pytest.approx(0.48)
-    assert found.transactions_per_s == pytest.approx(200)
-    assert found.loop_share == pytest.approx(0.25 * 1.65 + 0.2)
-    assert found.cores == pytest.approx(0.5 * (1.65 + 2.05) + 0.4)
+    assert found.commit_interval_s == pytest.approx(1.5)
+    assert found.transactions_per_s == pytest.approx(64)
+    assert found.loop_share == pytest.approx(0.25 * 1.65 + 0.064)
+    assert found.cores == pytest.approx(0.5 * (1.65 + 2.05) + 0.128)
     assert found.memory_mb_each == pytest.approx(90 + 48 * 0.75 + prefetch_mb(48))
-    assert found.broker_cores == pytest.approx(0.6 + 200 * 500e-6)
+    assert found.broker_cores == pytest.approx(0.6 + 64 * 500e-6)
 
 
 def test_what_is_fetched_ahead_is_bounded() -> None:

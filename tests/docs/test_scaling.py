@@ -14,7 +14,9 @@ from schemas.specs import BatchPolicy, Delivery
 
 SCALING = Path(__file__).parents[2] / "docs" / "scaling.md"
 OFF_BY_MAX = 0.25
-"""How far the model may be from a measured point, of CPU and of memory."""
+"""How far the model may be from a measured point."""
+MEMORY_OVER_MAX = 0.3
+"""What it says of memory is for a process with work for all its lanes at once; a lane among many processes holds less."""
 
 
 def growth() -> model.Figure:
@@ -56,7 +58,7 @@ def test_the_model_agrees_with_what_was_measured(cell: model.Cell) -> None:
     )
     assert loop_us + guest_us == pytest.approx(cell.cpu_us, rel=OFF_BY_MAX)
     memory_mb = model.memory_mb(prices, -(-cell.partitions // cell.processes))
-    assert memory_mb == pytest.approx(cell.rss_mb, rel=OFF_BY_MAX)
+    assert -0.1 <= memory_mb / cell.rss_mb - 1 <= MEMORY_OVER_MAX
 
 
 def test_the_commit_intervals_are_those_of_the_code() -> None:
@@ -66,7 +68,8 @@ def test_the_commit_intervals_are_those_of_the_code() -> None:
         return round(1e3 * commit_interval_s(BatchPolicy(), Delivery.EXACTLY_ONCE, lanes, caught_up=caught_up))
 
     assert f"`commit_interval` ({after_ms(1)} ms)" in said
-    assert f"With 64 lanes that is every {after_ms(64)} ms" in said
-    assert f"at a fifth of it, {after_ms(1, caught_up=True)} ms" in said
-    assert after_ms(10) == after_ms(1) < after_ms(11)  # more than ten lanes
+    assert f"with 64 lanes one each every {after_ms(64)} ms" in said
+    assert f"with 64 lanes one each every {after_ms(64, caught_up=True)} ms" in said
+    assert f"at a fifth of the interval, {after_ms(1, caught_up=True)} ms" in said
+    assert after_ms(3) == after_ms(1) < after_ms(4)  # 32 a second
     assert f"Batches are full ({BatchPolicy().events_max:,} events)" in said

@@ -153,7 +153,8 @@ def test_what_ended_it_is_raised_not_a_group(sandbox: Sandbox) -> None:
         (Delivery.EXACTLY_ONCE, 2, True, 0.02),  # hidden until the commit, so sooner when that costs no throughput
         (Delivery.AT_LEAST_ONCE, 2, True, 0.1),  # visible at once
         (Delivery.EXACTLY_ONCE, 8, True, 0.08),  # a hundred commits a second in all
-        (Delivery.EXACTLY_ONCE, 64, False, 0.64),
+        (Delivery.EXACTLY_ONCE, 64, True, 0.64),
+        (Delivery.EXACTLY_ONCE, 64, False, 2.0),  # a third of it while there is something to catch up with,
     ],
 )
 def test_how_often_a_lane_commits(delivery: Delivery, lanes: int, caught_up: bool, seconds: float) -> None:

@@ -102,6 +102,32 @@ def test_a_batch_that_fills_up_lingers_no_longer(more: list[Event]) -> None:
     assert when == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize(
+    ("patience_s", "more", "hurry", "when"),
+    [
+        (0.0, 1, False, 0.0),  # nothing left to fetch: at once
+        (0.3, 1, False, 0.3),  # a lane that is behind waits for a full batch
+        (0.3, 2, False, 0.01),
+        (0.3, 1, True, 0.01),  # nothing more can come for now
+    ],
+)
+def test_a_lane_that_is_behind_is_patient(patience_s: float, more: int, hurry: bool, when: float) -> None:
+    async def scenario() -> float:
+        inbox = Inbox(BatchPolicy(events_max=3), lambda: patience_s)
+        inbox.put([event(0, 1)])
+        taking = asyncio.create_task(inbox.take())
+        await asyncio.sleep(0)
+        taken_at_once = taking.done()
+        await asyncio.sleep(0.01)
+        inbox.put([event(1 + at, 1) for at in range(more)])
+        if hurry:
+            inbox.hurry()
+        await taking
+        return 0.0 if taken_at_once else LoopClock().monotonic()
+
+    assert run(scenario()) == pytest.approx(when)
+
+
 def test_a_drain_is_not_held_up_by_lingering() -> None:
     assert lingering(LINGER, [], close=True) == (None, pytest.approx(0.01))
 

@@ -240,9 +240,9 @@ MUTATIONS = (
         "            pass\n",
     ),
     _in(
-        "the allowance is not given back at a commit",
+        "the allowance is not given back at a write",
         "pipeline.passage",
-        "        self._hold(-pending.events, -pending.size_bytes)\n",
+        "            self._hold(-len(work.verdicts.batch.events), -work.size_bytes)\n",
         "",
     ),
     _in(
