@@ -34,7 +34,6 @@ from schemas.event import Batch, Event
 from schemas.records import offset_at
 from schemas.specs import OnViolation, RouteSpec
 
-
 _BATCHES_PER_COMMIT = 4
 """A lane that is behind waits for a full batch no longer than this part of its commit interval."""
 
