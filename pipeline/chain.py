@@ -170,6 +170,7 @@ def _joined(report: Report, more: Report) -> Report:
         logs=[*report.logs, *more.logs],
         logs_suppressed=report.logs_suppressed + more.logs_suppressed,
         host_calls=report.host_calls + more.host_calls,
+        exhausted=more.exhausted,
     )
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-import cramjam
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.record.util import calc_crc32c
 
 from pipeline.app import Pipeline
 from pipeline.ports import LaneState
@@ -17,74 +14,29 @@ from schemas.dead_letter import read_dead_letter
 from schemas.outcome import ViolationKind
 from tests.contracts.clusters import KafkaCluster, values
 from tests.contracts.scenes import event, scenario, until
-from tests.contracts.streams import Course, Progress, course, reached, running
+from tests.contracts.streams import Progress, course, reached, running
+from tests.services.damage import produce_damaged, produce_unreadable
 from tests.services.topics import alter_topic
 
 pytestmark = pytest.mark.services
-_LENGTH = slice(8, 12)
 DAY_MS = 86_400_000
-_CRC = slice(17, 21)
-"""Of a record batch; it covers what follows (Kafka message format v2)."""
-_HEADER_BYTES = 61
-
-
-async def _produce_unreadable(where: Course, partition: int) -> None:
-    """A record whose header's name is not UTF-8, as clients write it whose header names are bytes (Sarama, librdkafka)."""
-    async with AIOKafkaProducer(bootstrap_servers=where.cluster.kafka.brokers[0]) as producer:
-        batch = producer.create_batch()
-        batch.append(timestamp=None, key=b"k", value=b"poison", headers=[("!!name!!", b"value")])
-        batch.close()
-        build = batch._build
-
-        def damaged() -> bytearray:
-            raw = bytearray(build())
-            at = raw.index(b"!!name!!")
-            raw[at : at + 2] = b"\xff\xfe"
-            raw[_CRC] = calc_crc32c(bytes(raw[_CRC.stop :])).to_bytes(4, "big")
-            return raw
-
-        batch._build = damaged
-        await (await producer.send_batch(batch, where.topic, partition=partition))
-
-
-async def _produce_damaged(where: Course, partition: int) -> None:
-    """A batch whose lz4 frame ends in a wrong checksum: brokers skip that checksum, the consumer's codec does not."""
-    async with AIOKafkaProducer(bootstrap_servers=where.cluster.kafka.brokers[0], compression_type="lz4") as producer:
-        batch = producer.create_batch()
-        batch.append(timestamp=None, key=b"k", value=b"poison" * 100, headers=[])
-        batch.close()
-        build = batch._build
-
-        def damaged() -> bytearray:
-            raw = bytearray(build())
-            frame = cramjam.lz4.Compressor(level=1, content_checksum=True, block_linked=False)
-            frame.compress(bytes(cramjam.lz4.decompress(bytes(raw[_HEADER_BYTES:]))))
-            payload = bytearray(frame.finish())
-            payload[-1] ^= 0xFF
-            raw[_HEADER_BYTES:] = payload
-            raw[_LENGTH] = (len(raw) - _LENGTH.stop).to_bytes(4, "big")
-            raw[_CRC] = calc_crc32c(bytes(raw[_CRC.stop :])).to_bytes(4, "big")
-            return raw
-
-        batch._build = damaged
-        await (await producer.send_batch(batch, where.topic, partition=partition))
 
 
 DAMAGES = {
-    "header name": (_produce_unreadable, "utf-8"),
-    "compressed payload": (_produce_damaged, "DecompressionError"),
+    "header name": (produce_unreadable, "utf-8"),
+    "compressed payload": (produce_damaged, "DecompressionError"),
 }
 
 
 @pytest.mark.parametrize(("produce", "says"), DAMAGES.values(), ids=DAMAGES.keys())
 @scenario
 async def test_a_record_that_cannot_be_taken_apart_stops_its_lane_alone(
-    kafka_cluster: KafkaCluster, sandbox: Sandbox, produce: Callable[[Course, int], Awaitable[None]], says: str
+    kafka_cluster: KafkaCluster, sandbox: Sandbox, produce: Callable[[str, str, int], Awaitable[None]], says: str
 ) -> None:
     where, progress = await course(kafka_cluster, ["passthrough"]), Progress()
     before = [event(b"before %d" % number) for number in range(3)]
     await kafka_cluster.produce(where.topic, before, partition=1)
-    await produce(where, 1)
+    await produce(kafka_cluster.bootstrap, where.topic, 1)
     for partition in (0, 2, 3):
         await kafka_cluster.produce(where.topic, [event(b"other %d" % n) for n in range(50)], partition=partition)
     pipeline = where.pipeline(sandbox, observer=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.e2e.stream import BAD_EVERY, account, create_stream_topics, fate, orders, registry_text
 from tests.e2e.test_run import service, wait_until
+from tests.services.damage import produce_damaged, produce_unreadable
 from tests.services.kafka import KafkaBroker
 from tests.services.topics import committed_offsets, create_topic, produce, read_topic
 
@@ -131,6 +133,28 @@ def test_a_halted_partition_ends_it_with_its_name(
         assert f"error: orders:{name}.in/1 is halted at offset 10 of 20: " in done.stderr
         assert [part["state"] for part in said["partitions"]] == ["through", "halted"]
     assert committed_offsets(bootstrap, f"{name}-orders", f"{name}.in")[0] == 90
+
+
+@pytest.mark.parametrize("spoil", [produce_unreadable, produce_damaged])
+def test_a_batch_that_cannot_be_read_halts_its_partition_and_ends_it(
+    kafka_broker: KafkaBroker,
+    unique: Callable[[str], str],
+    tmp_path: Path,
+    spoil: Callable[[str, str, int], Coroutine[Any, Any, None]],
+) -> None:
+    bootstrap, name = kafka_broker.bootstrap, unique("unreadable")
+    create_stream_topics(bootstrap, name, 2)
+    produce(bootstrap, f"{name}.in", list(orders(91))[1:], partition=0)
+    produce(bootstrap, f"{name}.in", list(orders(11))[1:], partition=1)
+    asyncio.run(spoil(bootstrap, f"{name}.in", 1))
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(registry_text(bootstrap, name))
+    for events in (100, 0):  # the second run finds it halted
+        said, done = backfill(registry)
+        assert done.returncode == 1
+        assert f"error: orders:{name}.in/1 is halted at offset 10 of 11: " in done.stderr
+        assert [part["state"] for part in said["partitions"]] == ["through", "halted"]
+        assert said["events"] == events
 
 
 def test_a_commit_beyond_the_log_is_no_end(

@@ -13,14 +13,16 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 WARM_UP_S = 20.0
 BLOCKS = 12
 LIFE_S_MIN = 60.0
 """Shorter ones (after warm-up) say nothing about a slope."""
 DRIFT_MIB = 4.0
-_T_975_10 = 2.228
-"""Student's t, two-sided 95 %, for the 10 degrees of freedom that a line through 12 points leaves."""
+STEP_MIB = 16.0
+_Z_975 = 1.96
+"""Of the normal distribution, two-sided 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Life:
     rss_mib_max: float
     slope: Slope | None
     """None when the life was too short to tell."""
+    step_mib: float
+    """The last third's median above the first's."""
     threads: tuple[float, float]
     """Medians of the first and of the last third."""
     descriptors: tuple[float, float]
@@ -68,6 +72,8 @@ class Life:
         if self.slope is not None and self.slope.low > 0 and self.slope.drift(self.seconds) > DRIFT_MIB:
             climb = self.slope.drift(self.seconds)
             found.append(f"{self.process}: {climb:.1f} MiB more after {self.seconds:.0f} s, {self.slope}")
+        elif self.slope is not None and self.step_mib > STEP_MIB:
+            found.append(f"{self.process}: {self.step_mib:.1f} MiB more in the last third than in the first")
         for what, (first, last) in (("threads", self.threads), ("descriptors", self.descriptors)):
             if self.slope is not None and last > first + 2:
                 found.append(f"{self.process}: {last:g} {what} where there were {first:g}")
@@ -86,12 +92,14 @@ def judge(process: str, samples: Sequence[Sample]) -> Life:
     kept = settled(samples) or samples[-1:]
     seconds = kept[-1].at_s - kept[0].at_s
     points = [(sample.at_s, sample.rss_mib) for sample in kept]
+    first, last = first_and_last([mib for _, mib in points])
     return Life(
         process=process,
         seconds=seconds,
         rss_mib=statistics.median(mib for _, mib in points),
         rss_mib_max=max(sample.rss_mib for sample in samples),
         slope=slope(points) if seconds >= LIFE_S_MIN and len(points) >= 2 * BLOCKS else None,
+        step_mib=last - first,
         threads=first_and_last([sample.threads for sample in kept]),
         descriptors=first_and_last([sample.descriptors for sample in kept]),
     )
@@ -104,14 +112,12 @@ def first_and_last(counts: Sequence[float]) -> tuple[float, float]:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> Slope:
-    """Of MiB over seconds: the line through the medians of `BLOCKS` stretches."""
+    """Of MiB over seconds, through the medians of `BLOCKS` stretches: the median of the slopes of all pairs (Theil and Sen),
+    and the ranks of those slopes between which the true one lies in 95 % of cases (Kendall's S of so many points)."""
     size = len(points) / BLOCKS
     blocks = [points[round(n * size) : round((n + 1) * size)] for n in range(BLOCKS)]
-    xs = [statistics.fmean(at for at, _ in block) / 60 for block in blocks]
-    ys = [statistics.median(mib for _, mib in block) for block in blocks]
-    mean, spread = statistics.fmean(xs), sum((x - statistics.fmean(xs)) ** 2 for x in xs)
-    climb = sum((x - mean) * y for x, y in zip(xs, ys, strict=True)) / spread
-    level = statistics.fmean(ys)
-    rest = sum((y - level - climb * (x - mean)) ** 2 for x, y in zip(xs, ys, strict=True))
-    half = _T_975_10 * (rest / (BLOCKS - 2) / spread) ** 0.5
-    return Slope(climb, climb - half, climb + half)
+    medians = [(statistics.fmean(at for at, _ in b) / 60, statistics.median(mib for _, mib in b)) for b in blocks]
+    slopes = sorted((later[1] - first[1]) / (later[0] - first[0]) for first, later in combinations(medians, 2))
+    spread = _Z_975 * (BLOCKS * (BLOCKS - 1) * (2 * BLOCKS + 5) / 18) ** 0.5
+    low = int((len(slopes) - spread) / 2)
+    return Slope(statistics.median(slopes), slopes[low], slopes[len(slopes) - 1 - low])

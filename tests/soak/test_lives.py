@@ -35,6 +35,15 @@ def test_a_leak_is_found(seed: int) -> None:
     assert len(found.faults()) == 1
 
 
+def stepped(mib: float, from_s: float) -> list[Sample]:
+    return [Sample(s.at_s, s.rss_mib + mib * (s.at_s > from_s), s.threads, s.descriptors) for s in life(120)]
+
+
+def test_a_small_step_is_no_slope_and_a_large_one_is_told() -> None:
+    assert judge("worker", stepped(10, 105)).faults() == []
+    assert len(judge("worker", stepped(30, 90)).faults()) == 1
+
+
 def test_threads_that_stay_are_found() -> None:
     assert judge("worker", life(120, threads_from=60)).faults() == ["worker: 12 threads where there were 8"]
 
