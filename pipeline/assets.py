@@ -22,3 +22,29 @@ def shop_registry() -> Path:
             file=str(_PLACES[-1]),
         )
     )
+
+
+def sdk_folder(language: str) -> Path:
+    """The SDK of this language: in a source tree, or as the copy inside the installed package. Raises ConfigError when it is missing."""
+    places = (_HERE.parent / "transformers" / "sdk" / language, _HERE / "shipped" / "sdk" / language)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise ConfigError(
+        Fault(
+            f"this installation has no SDK for {language}",
+            "install penstock again, or run from a source tree",
+            file=str(places[-1]),
+        )
+    )
+
+
+def toolchain_pins() -> Path:
+    """Which tools, in which versions and with which hashes, the guests are built with."""
+    place = _HERE.parent / "transformers" / "toolchain.toml"
+    return place if place.is_file() else _HERE / "shipped" / "toolchain.toml"
+
+
+def checkout() -> Path | None:
+    """The source tree this runs from; None for an installed package."""
+    return _HERE.parent if (_HERE.parent / "transformers" / "toolchain.toml").is_file() else None
