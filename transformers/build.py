@@ -34,7 +34,7 @@ C_STACK_BYTES = 16 << 10
 
 def build_rust(rust: Rust, target: Path) -> dict[str, bytes]:
     """The Rust guests, with a standard library built for them."""
-    workspace = HERE / "guests" / "rust"
+    workspace = HERE
     subprocess.run(
         [rust.cargo, "fetch", "--locked"], cwd=workspace, env=_cargo_environment(rust, target, ()), check=True
     )

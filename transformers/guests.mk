@@ -9,5 +9,5 @@ guests-check:  ## rebuild the guests and compare them with the committed modules
 	$(GUESTS_PYTHON) transformers/build.py
 
 guests-test:  ## the Rust guests' own unit tests, natively
-	cd transformers/guests/rust && CARGO_TARGET_DIR=$(CURDIR)/.toolchains/target-native \
+	cd transformers && CARGO_TARGET_DIR=$(CURDIR)/.toolchains/target-native \
 		RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo test --locked --quiet
