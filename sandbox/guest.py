@@ -32,6 +32,10 @@ FREE_FUEL = 1 << 60
 """For the phases that are not an event's: their bound is the deadline."""
 
 
+class RefusedConfig(ModuleFault):
+    """The guest was asked with a configuration that it does not take; with another it may be a good guest."""
+
+
 class SlowStart(ModuleFault):
     """Starting ran into the deadline. On a stalled machine that happens to good modules too, so it is worth a second try."""
 
@@ -56,6 +60,10 @@ class GuestPlan:
     counters: Counters
     slots: Slots | None
     """Instances the pool still holds; None when there is no pool."""
+
+    def guest(self) -> Guest:
+        """A new, empty place for guests."""
+        return Guest(self)
 
 
 class Guest:
@@ -258,7 +266,7 @@ class Guest:
         status = self._seat.call(CONFIGURE, address, len(config)) & U32
         if status:
             remedy = f"check transformers.{self._plan.name}.config"
-            raise ModuleFault(self._plan.name, f"refused its configuration (status {status})", remedy)
+            raise RefusedConfig(self._plan.name, f"refused its configuration (status {status})", remedy)
 
     def _arm(self, fuel: int = FREE_FUEL) -> None:
         """A whole deadline for the next call: waiting for the interpreter lock between two calls is nobody's fault."""
@@ -287,7 +295,7 @@ class Guest:
         trouble = classify(facts, self._host, plan.limits, readings)
         if phase == CONFIGURING and trouble.code:
             problem = f"refuses its configuration: {trouble.message}"
-            return ModuleFault(plan.name, problem, f"check transformers.{plan.name}.config")
+            return RefusedConfig(plan.name, problem, f"check transformers.{plan.name}.config")
         detail = f"\n{trouble.backtrace}" if trouble.backtrace else ""
         kind = SlowStart if trouble.kind is ViolationKind.DEADLINE else ModuleFault
         return kind(plan.name, f"{phase} failed: {trouble.kind}: {trouble.message}{detail}")

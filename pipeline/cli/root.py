@@ -45,6 +45,21 @@ COMMANDS = {
         "acls",
         "Print the access rules (ACLs) that this registry needs, and no more, as kafka-acls.sh commands.",
     ),
+    "new": Lazy(
+        "pipeline.cli.new",
+        "new",
+        "Make a guest project: a folder NAME with a transformer, its cases and a registry, which builds and passes as it stands.",
+    ),
+    "build": Lazy(
+        "pipeline.cli.build",
+        "build_command",
+        "Build guest projects: compile, append the section that says who the guest is, load it to see that it is one, write it.",
+    ),
+    "inspect": Lazy(
+        "pipeline.cli.inspect_",
+        "inspect",
+        "Show what a module is: exports, imports, memory, metadata, hash and size; and why penstock would refuse it.",
+    ),
     "registry": Lazy("pipeline.cli.check", "registry_app", "About the registry file."),
 }
 

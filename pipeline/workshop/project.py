@@ -137,11 +137,20 @@ def _below(at: Path) -> list[Path]:
     return found[:PROJECTS_MAX]
 
 
+def nearby(at: Path) -> list[str]:
+    """The folders' names of the projects that can be named from the folder `at`."""
+    return list(dict.fromkeys(folder.name for folder in _places(at.resolve())))
+
+
+def _places(at: Path) -> list[Path]:
+    inside = _enclosing(at)
+    return _below(at) + ([inside, *_below(inside.parent)] if inside else [])
+
+
 def _named(name: str, at: Path) -> Path:
     if _is_project(at / name):
         return (at / name).resolve()
-    inside = _enclosing(at)
-    places = _below(at) + ([inside, *_below(inside.parent)] if inside else [])
+    places = _places(at)
     for folder in places:
         if name in (folder.name, name_of(folder)):
             return folder

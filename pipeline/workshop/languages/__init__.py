@@ -39,9 +39,10 @@ class Language(Protocol):
         """
         ...
 
-    def build(self, project: Project, out: Path) -> None:
+    def build(self, project: Project, out: Path) -> str | None:
         """Write the module to the file `out`, whose folder exists and is empty. Leaves nothing else behind in the project.
 
+        Returns what the compiler said all the same: warnings, for the user to see.
         Raises BuildError with what the compiler said, MissingToolchainError when a fetch fails, ConfigError for a bad `[build]`.
         """
         ...

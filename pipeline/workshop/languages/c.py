@@ -38,7 +38,7 @@ class C:
         """Nothing: zig comes from PyPI, by hash."""
         return ()
 
-    def build(self, project: Project, out: Path) -> None:
+    def build(self, project: Project, out: Path) -> str:
         """One call of the compiler."""
         options = project.options(Options)
         files = sources_of(project, options)
@@ -53,7 +53,7 @@ class C:
         command += [f"-I{project.sdk}", f"-ffile-prefix-map={project.sdk}=penstock"]
         command += ["-Wl,--no-entry", f"-Wl,-z,stack-size={options.stack}"]
         command += [f"-Wl,--max-memory={project.memory_bytes_max}", *options.flags, "-o", out, *files]
-        run_compiler(command, cwd=project.folder, environ=toolchains.zig_environment(), what="zig cc")
+        return run_compiler(command, cwd=project.folder, environ=toolchains.zig_environment(), what="zig cc")
 
     def sources(self, project: Project) -> Sequence[Path]:
         """The C files, their folders' headers, and the SDK."""

@@ -1,0 +1,19 @@
+"""What a shell offers where a language or a project is asked for. Never raises: a completion that fails is silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def complete_language(incomplete: str) -> list[str]:
+    """The languages of this installation."""
+    from pipeline.workshop.languages import available
+
+    return [name for name in available() if name.startswith(incomplete)]
+
+
+def complete_project(incomplete: str) -> list[str]:
+    """Projects that can be named from here."""
+    from pipeline.workshop.project import nearby
+
+    return [name for name in nearby(Path.cwd()) if name.startswith(incomplete)]

@@ -1,0 +1,180 @@
+"""Builds a project: the language's compiler, wasm-opt where guest.toml asks for it, the `penstock` section, a trial load.
+
+wasm-opt runs only when guest.toml says `wasm_opt = "…"`. If it ran wherever it happened to be installed, the same sources would
+hash differently on two machines, and a pin in a registry would hold on one of them only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.workshop import toolchains
+from pipeline.workshop.compiler import run_compiler
+from pipeline.workshop.errors import BuildError, MissingToolchainError
+from pipeline.workshop.languages import language
+from pipeline.workshop.project import Project
+from sandbox import Sandbox
+from sandbox.guest import RefusedConfig
+from sandbox.host.imports import HostImport, HostState
+from sandbox.memory import GuestMemory
+from sandbox.sections import MalformedModuleError, Metadata, append_metadata, read_metadata
+from schemas.abi import ERROR_UNAVAILABLE
+from schemas.capabilities import NEEDED_FOR, Capability
+from schemas.errors import ModuleFault
+from schemas.limits import PROFILES
+from schemas.specs import TransformerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A module that was built, checked and written."""
+
+    project: Project
+    size_bytes: int
+    sha256: str
+    metadata: Metadata
+    seconds: float
+    changed: bool
+    """Whether the file held something else before."""
+    said: str = ""
+    """By the compiler: warnings."""
+
+
+def build(project: Project) -> Built:
+    """Build, check and write the project's module; the old one stays when any of it fails.
+
+    Raises MissingToolchainError, BuildError (with what the compiler said, or why the module is no guest), ConfigError.
+    """
+    started = time.monotonic()
+    wasm, metadata, said = compile_project(project)
+    check_guest(project, wasm, metadata)
+    before = project.module.read_bytes() if project.module.is_file() else None
+    if before != wasm:
+        _write(project.module, wasm)
+    digest = hashlib.sha256(wasm).hexdigest()
+    return Built(project, len(wasm), digest, metadata, time.monotonic() - started, before != wasm, said)
+
+
+def compile_project(project: Project) -> tuple[bytes, Metadata, str]:
+    """The module with its section, what that says, and what the compiler said. Nothing is written to the project."""
+    tools = language(project.language)
+    missing = [*tools.missing(), *_missing_wasm_opt(project)]
+    if missing:
+        raise MissingToolchainError(project.language, missing)
+    with tempfile.TemporaryDirectory(prefix="penstock-build-") as scratch:
+        out = Path(scratch) / "out" / f"{project.name}.wasm"
+        out.parent.mkdir()
+        said = (tools.build(project, out) or "").strip()
+        if not out.is_file():
+            raise BuildError(f"{project.name}: the build ended well and wrote no module")
+        if project.wasm_opt:
+            _optimize(project, out)
+        wasm = out.read_bytes()
+    wanted = Metadata(
+        name=project.name,
+        version=project.version,
+        sdk=tools.sdk,
+        encoding=project.encoding,
+        capabilities=project.capabilities,
+    )
+    return *_with_section(project, wasm, wanted), said
+
+
+def _missing_wasm_opt(project: Project) -> list[str]:
+    absent = project.wasm_opt and shutil.which("wasm-opt") is None
+    return [toolchains.install_command(toolchains.BINARYEN)] if absent else []
+
+
+def _optimize(project: Project, out: Path) -> None:
+    command = ["wasm-opt", *project.wasm_opt, "-o", str(out), str(out)]
+    run_compiler(command, cwd=out.parent, what="wasm-opt")
+
+
+def _with_section(project: Project, wasm: bytes, wanted: Metadata) -> tuple[bytes, Metadata]:
+    """The section is appended when the build wrote none; one that says otherwise than guest.toml is refused."""
+    try:
+        own = read_metadata(wasm)
+        if own is None:
+            return append_metadata(wasm, wanted), wanted
+    except MalformedModuleError as error:
+        raise BuildError(f"{project.name}: what was built cannot be used: {error}") from None
+    differing = [
+        f"{key} is {_shown(getattr(own, key))} in the module, {_shown(getattr(wanted, key))} in guest.toml"
+        for key in ("name", "version", "encoding", "capabilities")
+        if _comparable(getattr(own, key)) != _comparable(getattr(wanted, key))
+    ]
+    if differing:
+        raise BuildError(f"{project.name}: the sources say otherwise than guest.toml: {'; '.join(differing)}")
+    return wasm, own
+
+
+def _comparable(value: object) -> object:
+    return frozenset(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: object) -> str:
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else f"'{value}'"
+
+
+def check_guest(project: Project, wasm: bytes, metadata: Metadata) -> None:
+    """Load the module as `run` would, with everything it wants. Raises BuildError with the reason when it is no guest."""
+    served = {capability.value for capability in Capability}
+    spec = TransformerSpec(
+        name=project.name,
+        module=project.module,
+        encoding=metadata.encoding,
+        limits=PROFILES["trusted"],
+        capabilities=frozenset(served.intersection(metadata.capabilities)),
+    )
+    later = [_unserved(name) for name in NEEDED_FOR if NEEDED_FOR[name] in set(metadata.capabilities) - served]
+    try:
+        with closing(Sandbox(workers=1, extra_imports=later)) as sandbox:
+            sandbox.load(spec, wasm)
+    except RefusedConfig:  # it asks for a config, which its registry gives it
+        return
+    except ModuleFault as fault:
+        raise BuildError(f"{project.name}: what was built is no guest: {fault.problem}", _remedy(fault)) from None
+
+
+def _remedy(fault: ModuleFault) -> str:
+    """The registry is not what has to grant: guest.toml says what the guest wants."""
+    _, found, names = fault.remedy.partition(".capabilities: ")
+    return f"add it to guest.toml: capabilities = {names}" if found else fault.remedy
+
+
+def _unserved(name: str) -> HostImport:
+    """An import of the ABI that no host serves yet: enough of it to see whether the module links."""
+
+    def refuse(state: HostState, memory: GuestMemory | None, *arguments: int) -> int:
+        return ERROR_UNAVAILABLE
+
+    return HostImport(name, ("i32", "i32", "i32", "i32"), "i32", refuse)
+
+
+def unserved(metadata: Metadata) -> list[str]:
+    """Capabilities that the guest wants and that this version of the host cannot grant."""
+    return sorted(set(metadata.capabilities) - {capability.value for capability in Capability})
+
+
+def _write(path: Path, wasm: bytes) -> None:
+    """Whoever reads the file meanwhile sees the old module or the new one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(wasm)
+            Path(part).chmod(0o644)
+            Path(part).replace(path)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise BuildError(f"{path} cannot be written: {error.strerror}") from None
