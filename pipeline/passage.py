@@ -35,7 +35,8 @@ from schemas.records import offset_at
 from schemas.specs import OnViolation, RouteSpec
 
 _BATCHES_PER_COMMIT = 4
-"""A lane that is behind waits for a full batch no longer than this part of its commit interval."""
+_PATIENCE_S_MAX = 0.5
+"""A lane that is behind waits for a full batch no longer than its share of the commit interval, and never longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,9 @@ class Passage:
     def _patience_s(self) -> float:
         """How long to wait for a full batch while there is more to fetch: a crossing and a produce request cost about the
         same for few events, and a lane that is behind delays nobody by it."""
-        return 0.0 if self._has_caught_up else self._around.commit_interval_s(False) / _BATCHES_PER_COMMIT
+        if self._has_caught_up:
+            return 0.0
+        return min(self._around.commit_interval_s(False) / _BATCHES_PER_COMMIT, _PATIENCE_S_MAX)
 
     async def _emit(self, work: _Work, where: Destinations) -> None:
         try:
