@@ -1,12 +1,10 @@
-# The shipped guests; included by the root Makefile.
-GUESTS_PYTHON := $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
-
+# The shipped guests and the languages' examples; included by the root Makefile.
 .PHONY: guests guests-check guests-test
-guests:  ## rebuild the guests and replace the committed modules
-	$(GUESTS_PYTHON) transformers/build.py --write
+guests: .venv/.dev  ## rebuild the guests and replace the committed modules (ONLY="shipped zig" for some)
+	$(BIN)/python transformers/build.py --write $(ONLY)
 
-guests-check:  ## rebuild the guests and compare them with the committed modules
-	$(GUESTS_PYTHON) transformers/build.py
+guests-check: .venv/.dev  ## rebuild the guests and compare them with the committed modules
+	$(BIN)/python transformers/build.py $(ONLY)
 
 guests-test:  ## the Rust guests' own unit tests, natively
 	cd transformers && CARGO_TARGET_DIR=$(CURDIR)/.toolchains/target-native \

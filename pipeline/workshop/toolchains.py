@@ -17,6 +17,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipeline.workshop.errors import MissingToolchainError
 
 DOWNLOAD_SECONDS_MAX = 600
 NO_FETCH = "PENSTOCK_NO_FETCH"
+BUILD_CACHE = "PENSTOCK_BUILD_CACHE"
 EXTRA = "pip install 'penstock[guests]'"
 
 
@@ -132,14 +134,54 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, slots=True)
+class Rust:
+    """Debian's Rust for wasm."""
+
+    cargo: str
+    rustc: str
+    linker: str
+    library_source: Path
+    cargo_home: Path
+
+
+def find_rust() -> Rust:
+    """Debian's own binaries by their full path: another toolchain earlier on PATH would build other bytes. Raises MissingToolchainError."""
+    missing = rust_missing()
+    if missing:
+        raise MissingToolchainError(f"Rust for wasm ({', '.join(missing)} missing)", [install_command(RUST)])
+    home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    cargo, rustc, linker, _ = map(str, _RUST_FILES)
+    return Rust(cargo, rustc, linker, _RUST_LIBRARY, home)
+
+
+def rust_missing() -> list[str]:
+    """Which of its files are not here."""
+    return [str(path) for path in _RUST_FILES if not path.exists()]
+
+
+_RUST_LIBRARY = Path("/usr/lib/rustlib/src/rust")
+_RUST_FILES = (
+    Path("/usr/bin/cargo"),
+    Path("/usr/bin/rustc"),
+    Path("/usr/bin/wasm-ld-14"),
+    _RUST_LIBRARY / "library/Cargo.lock",
+)
+
+
 def zig() -> Path:
     """The pinned zig, which is also the C compiler. Raises MissingToolchainError."""
     return wheel("ziglang") / "ziglang" / ("zig.exe" if sys.platform == "win32" else "zig")
 
 
-def zig_environment(zig_home: Path | None = None) -> dict[str, str]:
-    """The environment zig runs in: its caches are kept with the toolchains, so that no project gets them."""
-    cache = str(zig_home or cache_folder() / "zig-cache")
+def build_cache(tool: str) -> Path:
+    """Where this compiler keeps what it may use again: with the toolchains, so that no project gets it; PENSTOCK_BUILD_CACHE overrides."""
+    return Path(os.environ.get(BUILD_CACHE) or cache_folder() / "builds") / tool
+
+
+def zig_environment() -> dict[str, str]:
+    """The environment zig runs in."""
+    cache = str(build_cache("zig"))
     return {**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
 
 

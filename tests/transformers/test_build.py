@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from pipeline.workshop import toolchains
+from pipeline.workshop.errors import MissingToolchainError
 from tests.transformers import shipped
 
 
@@ -20,7 +22,6 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.delitem(sys.modules, "build", raising=False)
     yield importlib.import_module("build")
     sys.modules.pop("build", None)
-    sys.modules.pop("toolchains", None)
 
 
 def test_what_was_written_is_no_difference(build: ModuleType, tmp_path: Path) -> None:
@@ -46,10 +47,30 @@ def test_every_committed_module_has_a_guest(build: ModuleType) -> None:
     assert built == {path.name for path in shipped.MODULES.glob("*.wasm")}
 
 
-def test_a_missing_toolchain_says_what_to_install(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    toolchains = sys.modules["toolchains"]
+def test_a_part_of_the_folder_is_compared_alone(build: ModuleType, tmp_path: Path) -> None:
+    build.write({"a.wasm": b"1", "b.wasm": b"2"}, tmp_path)
+    assert build.differences({"a.wasm": b"1"}, tmp_path, whole=False) == []
+    assert build.differences({"a.wasm": b"1"}, tmp_path)[0] == "b.wasm: committed, but nothing builds it"
+    build.write({"b.wasm": b"3"}, tmp_path)
+    assert build.differences({"a.wasm": b"1", "b.wasm": b"3"}, tmp_path) == []
+
+
+def test_what_is_too_large_to_commit_is_compared_by_its_sum(build: ModuleType, tmp_path: Path) -> None:
+    (name,) = build.TOO_LARGE
+    build.write({name: b"1"}, tmp_path)
+    (tmp_path / name).unlink()
+    assert build.differences({name: b"1"}, tmp_path) == []
+    assert build.differences({name: b"2"}, tmp_path)[0].startswith(f"{name}: built ")
+
+
+def test_a_name_that_nothing_has_is_refused(build: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="nothing is called fortran: choose of shipped"):
+        build.builders(["fortran"], tmp_path)
+
+
+def test_a_missing_toolchain_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchains.Path, "exists", lambda self: "wasm-ld" not in str(self))
-    with pytest.raises(toolchains.MissingToolchainError) as missing:
+    with pytest.raises(MissingToolchainError) as missing:
         toolchains.find_rust()
     assert "/usr/bin/wasm-ld-14 missing" in str(missing.value)
-    assert "apt-get install rustc-web cargo-web rust-web-src lld" in str(missing.value)
+    assert missing.value.commands[0].endswith("rustc-web cargo-web rust-web-src lld")
