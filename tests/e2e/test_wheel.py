@@ -142,6 +142,20 @@ def test_the_shipped_modules_are_those_that_the_registry_names(wheel: zipfile.Zi
         assert wheel.read(f"pipeline/shipped/{module}") == (ROOT / "transformers" / module).read_bytes()
 
 
+def test_the_sdks_are_shipped_and_nothing_that_compilers_left_there(wheel: zipfile.ZipFile) -> None:
+    folder = "pipeline/shipped/sdk/"
+    shipped = {name.removeprefix(folder) for name in wheel.namelist() if name.startswith(folder)}
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "transformers/sdk"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert shipped == {name.removeprefix("transformers/sdk/") for name in listed if (ROOT / name).is_file()}
+    assert wheel.read("pipeline/shipped/toolchain.toml") == (ROOT / "transformers" / "toolchain.toml").read_bytes()
+
+
 def test_the_metadata_says_who_it_is(wheel: zipfile.ZipFile) -> None:
     folder = next(name.partition("/")[0] for name in wheel.namelist() if ".dist-info/" in name)
     said: Message = message_from_bytes(wheel.read(f"{folder}/METADATA"))
