@@ -142,17 +142,18 @@ def _read(path: Path) -> Document:
     except UnicodeDecodeError:
         raise ConfigError(Fault("is not UTF-8 text", "save the file as UTF-8", file)) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax_fault(str(error), file)) from None
+        raise ConfigError(_syntax_fault(str(error), file, text)) from None
     except RecursionError:
         raise ConfigError(Fault("is nested too deeply", "no guest.toml needs that much", file)) from None
     keys, written = _places(text)
     return Document(data, file, {(): Spot(1, 1)}, keys, written)
 
 
-def _syntax_fault(message: str, file: str) -> Fault:
-    place = re.search(r"\s*\(at line (\d+), column (\d+)\)", message)
+def _syntax_fault(message: str, file: str, text: str) -> Fault:
+    place = re.search(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)", message)
     problem = f"is not TOML: {message[: place.start()] if place else message}"
-    line, column = (int(place[1]), int(place[2])) if place else (None, None)
+    line = int(place[1]) if place and place[1] else max(1, len(text.splitlines()))
+    column = int(place[2]) if place and place[2] else None
     return Fault(problem, 'write `key = "value"` lines', file, line, column)
 
 

@@ -9,7 +9,7 @@ from pipeline.registry.document import Document, Spot, Steps
 from pipeline.registry.reading import parse_document, read_document
 from schemas.errors import ConfigError, Fault
 
-_SCALAR = re.compile(r""""[^"\n]*"|'[^'\n]*'|[^\s,{}#]+""")
+_SCALAR = re.compile(r"""[ \t]*("[^"\n]*"|'[^'\n]*'|[^\s,{}#]+)?""")
 
 
 def pin(registry: Path, module: Path, sha256: str) -> list[str]:
@@ -65,9 +65,9 @@ def _replaced(lines: list[str], key: Spot, sha256: str) -> str:
     """The scalar behind the key `sha256`, which stands on the key's own line."""
     line = lines[key.line - 1]
     start = line.index(":", key.column - 1) + 1
-    found = _SCALAR.search(line, start)
-    begin, end = found.span() if found else (start, start)
-    lines[key.line - 1] = f'{line[:begin].rstrip()} "{sha256}"{line[end:]}'
+    old = _SCALAR.match(line, start)
+    end = old.end(1) if old is not None and old[1] else start
+    lines[key.line - 1] = f'{line[:start]} "{sha256}"{line[end:]}'
     return "".join(lines)
 
 

@@ -1,0 +1,1 @@
+"""Guest projects: made, built, pinned and looked at, as their users do."""
