@@ -55,6 +55,11 @@ COMMANDS = {
         "build_command",
         "Build guest projects: compile, append the section that says who the guest is, load it to see that it is one, write it.",
     ),
+    "test": Lazy(
+        "pipeline.cli.test_",
+        "test",
+        "Run golden cases: events in, and what must come of them. Each case alone, then a file's cases in one batch.",
+    ),
     "inspect": Lazy(
         "pipeline.cli.inspect_",
         "inspect",

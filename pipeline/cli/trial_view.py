@@ -93,16 +93,7 @@ class TrialView:
             self._line("… and more", "dim")
 
     def _change(self, change: Change) -> None:
-        name = f"{plain(change.path)}: " if change.path else ""
-        if change.before is None:
-            self._line(f"+ {name}{plain(change.after or '')}", "green")
-        elif change.after is None:
-            self._line(f"- {name}{plain(change.before)}", "red")
-        else:
-            arrow = Text.assemble(
-                "  ", (f"~ {name}", "yellow"), (plain(change.before), "red"), " → ", (plain(change.after), "green")
-            )
-            self._console.print(arrow)
+        self._console.print(Text("  ") + change_text(change))
 
     def _violation(self, violation: Violation) -> None:
         code = f"{violation.code}: " if violation.code and not violation.message.startswith(violation.code) else ""
@@ -113,6 +104,16 @@ class TrialView:
 
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text("  " + text, style))
+
+
+def change_text(change: Change) -> Text:
+    """One line: `+ new: 1`, `- gone: 2`, `~ different: 3 → 4`."""
+    name = f"{plain(change.path)}: " if change.path else ""
+    if change.before is None:
+        return Text(f"+ {name}{plain(change.after or '')}", "green")
+    if change.after is None:
+        return Text(f"- {name}{plain(change.before)}", "red")
+    return Text.assemble((f"~ {name}", "yellow"), (plain(change.before), "red"), " → ", (plain(change.after), "green"))
 
 
 def outcome_name(outcome: Outcome) -> str:

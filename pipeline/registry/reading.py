@@ -23,6 +23,7 @@ FILE_BYTES_MAX = 1 << 20
 NODES_MAX = 50_000
 DEPTH_MAX = 60
 _TAG = "tag:yaml.org,2002:"
+_BEGIN = "begin with version: 1; the format is in docs/registry.md"
 
 
 def read_document(path: Path) -> Document:
@@ -31,13 +32,14 @@ def read_document(path: Path) -> Document:
     return parse_document(_read_text(path, file), file)
 
 
-def parse_document(text: str, file: str) -> Document:
-    """YAML text as a document. Raises ConfigError with one fault, or with every duplicate and non-text key."""
-    root = _compose(text, file)
+def parse_document(text: str, file: str, *, noun: str = "registry", begin: str = _BEGIN) -> Document:
+    """YAML text as a document. Raises ConfigError with one fault, or with every duplicate and non-text key.
+
+    `noun` is what messages call such a file, `begin` what they advise for an empty one.
+    """
+    root = _compose(text, file, noun)
     if root is None:
-        raise ConfigError(
-            Fault("the file is empty", "begin with version: 1; the format is in docs/registry.md", file, 1, 1)
-        )
+        raise ConfigError(Fault("the file is empty", begin, file, 1, 1))
     reading = _Reading(file)
     data = reading.value(root, (), 1)
     document = Document(data, file, reading.values, reading.keys, reading.written)
@@ -109,7 +111,7 @@ class _BoundedComposer(Composer):
         return node
 
 
-def _compose(text: str, file: str) -> Node | None:
+def _compose(text: str, file: str, noun: str) -> Node | None:
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _BoundedComposer
     try:
@@ -118,7 +120,7 @@ def _compose(text: str, file: str) -> Node | None:
             return yaml.compose(text)  # type: ignore[no-any-return]
     except _TooMuchError as error:
         fault = Fault(
-            f"the file {error.problem}", "no registry needs that much; simplify it", file, error.line, error.column
+            f"the file {error.problem}", f"no {noun} needs that much; simplify it", file, error.line, error.column
         )
     except MarkedYAMLError as error:
         fault = _syntax_fault(error, file)
@@ -140,7 +142,7 @@ def _compose(text: str, file: str) -> Node | None:
         # The parser answers some malformed directives and tags with Python's own errors.
         fault = Fault("is not YAML", "check the indentation, the quotes and any line that begins with %", file)
     except RecursionError:
-        fault = Fault("is nested too deeply", "no registry needs that much; simplify it", file)
+        fault = Fault("is nested too deeply", f"no {noun} needs that much; simplify it", file)
     raise ConfigError(fault) from None
 
 

@@ -1,0 +1,160 @@
+"""`penstock test`: golden cases in, verdicts out."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.cli.case_view import CaseView, in_words, unlike_changes
+from pipeline.cli.project_names import complete_project
+from pipeline.workshop.cases.junit import TestCase, write_junit
+from pipeline.workshop.cases.running import ISOLATION_MS, Result, run_cases
+from pipeline.workshop.subjects import Subject, project_subjects, registry_subjects
+from sandbox import Sandbox
+from schemas.errors import ConfigError, Fault
+
+_EXIT_FAILED = 1
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a whole run came to."""
+
+    results: list[tuple[Subject, Result]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Everything passed."""
+        return all(result.ok for _, result in self.results)
+
+
+def test(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Projects, by name or folder (with --registry: transformers); without any, those of this folder.",
+            show_default=False,
+            autocompletion=complete_project,
+        ),
+    ] = None,
+    registry: Annotated[
+        Path | None,
+        typer.Option(
+            help="Test transformers of this registry instead of projects.", metavar="FILE", show_default=False
+        ),
+    ] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="Where the cases are: a folder, or one file.", metavar="DIR", show_default=False)
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", "-k", help="Run the cases whose name holds this text.", show_default=False)
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Also write a JUnit report (XML).", metavar="FILE", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the cases that passed, too.")] = False,
+) -> None:
+    """Run golden cases: events in, and what must come of them. Each case alone, then a file's cases in one batch.
+
+    They run as the registry has the transformer: its config, limits, capabilities and encoding, and the topics of its route. Values are
+    compared by what their JSON says; `exact: true` compares bytes. The format is in docs/guests/testing.md.
+
+    With --registry, cases are looked for beside the registry: cases/NAME, NAME/cases, and two folders further down.
+
+    Exit code 1 when a case fails; 2 for a bad case file, a bad registry, or a module that is not built.
+
+    Example: penstock test mask-names --junit report.xml
+    """
+    began = datetime.now(UTC)
+    subjects = (
+        project_subjects(names or (), cases) if registry is None else registry_subjects(registry, names or (), cases)
+    )
+    console = Console(soft_wrap=True, highlight=False)
+    view = CaseView(console, verbose=verbose)
+    tally = Tally()
+    with closing(Sandbox(workers=1, isolation_budget_ms=ISOLATION_MS)) as sandbox:
+        for subject in subjects:
+            for results in run_cases(subject, sandbox, only):
+                tally.results += [(subject, result) for result in results]
+                if not json:
+                    view.show(subject.name, results)
+    if not tally.results:
+        raise ConfigError(Fault(f"no case's name holds {only!r}", "`penstock test -v` lists the names"))
+    if junit is not None:
+        write_junit(junit, [_row(subject, result) for subject, result in tally.results], began)
+    if json:
+        typer.echo(jsonlib.dumps(as_json(tally), indent=2, ensure_ascii=False))
+    else:
+        _print_sum(tally, console)
+    if not tally.ok:
+        raise typer.Exit(_EXIT_FAILED)
+
+
+def _print_sum(tally: Tally, console: Console) -> None:
+    failed = sum(not result.ok for _, result in tally.results)
+    elapsed_ms = sum(result.ran.elapsed_ns for _, result in tally.results) / 1e6
+    passed = f"{len(tally.results) - failed} passed"
+    if failed:
+        console.print(Text.assemble((f"{failed} failed", "bold red"), f", {passed} in {elapsed_ms:.0f} ms"))
+    else:
+        console.print(Text.assemble((passed, "bold green"), f" in {elapsed_ms:.0f} ms"))
+
+
+def _row(subject: Subject, result: Result) -> TestCase:
+    case = result.case
+    words = in_words(result)
+    return TestCase(
+        suite=subject.name,
+        group=str(case.path),
+        name=case.name,
+        seconds=result.ran.elapsed_ns / 1e9,
+        failure="" if result.error else words,
+        error=words if result.error else "",
+    )
+
+
+def as_json(tally: Tally) -> dict[str, Any]:
+    """The report as plain data."""
+    return {"ok": tally.ok, "cases": [_case_json(subject, result) for subject, result in tally.results]}
+
+
+def _case_json(subject: Subject, result: Result) -> dict[str, Any]:
+    case = result.case
+    return {
+        "transformer": subject.name,
+        "file": str(case.path),
+        "line": case.line,
+        "name": case.name,
+        "ok": result.ok,
+        "error": result.error,
+        "failures": _failures_json(result),
+        "elapsed_us": result.ran.elapsed_ns // 1_000,
+        "memory_bytes_peak": result.ran.memory_bytes_peak,
+    }
+
+
+def _failures_json(result: Result) -> Sequence[dict[str, Any]]:
+    return [
+        {
+            "event": failure.number,
+            "together": failure.together,
+            "expected": failure.difference.expected,
+            "got": failure.difference.got,
+            "changes": [
+                {"path": change.path, "expected": change.before, "got": change.after}
+                for change in unlike_changes(failure.difference, exact=result.case.exact)
+            ],
+        }
+        for failure in result.failures
+    ]
