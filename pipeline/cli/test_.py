@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from pipeline.cli.case_view import CaseView, in_words, unlike_changes
 from pipeline.cli.project_names import complete_project
 from pipeline.workshop.cases.junit import TestCase, write_junit
 from pipeline.workshop.cases.running import ISOLATION_MS, Result, run_cases
+from pipeline.workshop.cases.update import file_of, update
 from pipeline.workshop.subjects import Subject, project_subjects, registry_subjects
 from sandbox import Sandbox
 from schemas.errors import ConfigError, Fault
@@ -30,6 +31,8 @@ class Tally:
     """What a whole run came to."""
 
     results: list[tuple[Subject, Result]] = field(default_factory=list)
+    updated: int = 0
+    """Cases whose expectations were rewritten."""
 
     @property
     def ok(self) -> bool:
@@ -62,6 +65,9 @@ def test(
     junit: Annotated[
         Path | None, typer.Option(help="Also write a JUnit report (XML).", metavar="FILE", show_default=False)
     ] = None,
+    update_: Annotated[
+        bool, typer.Option("--update", help="Write what came into the cases that fail; comments and order stay.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the cases that passed, too.")] = False,
 ) -> None:
@@ -72,7 +78,9 @@ def test(
 
     With --registry, cases are looked for beside the registry: cases/NAME, NAME/cases, and two folders further down.
 
-    Exit code 1 when a case fails; 2 for a bad case file, a bad registry, or a module that is not built.
+    A case without `expect:` fails until --update writes what came. Look at the difference it makes before you keep it.
+
+    Exit code 1 when a case fails (with --update: when one still would); 2 for a bad case file, a bad registry, or a module that is not built.
 
     Example: penstock test mask-names --junit report.xml
     """
@@ -86,6 +94,9 @@ def test(
     with closing(Sandbox(workers=1, isolation_budget_ms=ISOLATION_MS)) as sandbox:
         for subject in subjects:
             for results in run_cases(subject, sandbox, only):
+                if update_:
+                    tally.updated += update(file_of(subject.files, results[0].case), results)
+                    results = [_accepted(result) for result in results]
                 tally.results += [(subject, result) for result in results]
                 if not json:
                     view.show(subject.name, results)
@@ -101,8 +112,15 @@ def test(
         raise typer.Exit(_EXIT_FAILED)
 
 
+def _accepted(result: Result) -> Result:
+    """The result once its outcomes are what is expected."""
+    return replace(result, failures=[failure for failure in result.failures if failure.together])
+
+
 def _print_sum(tally: Tally, console: Console) -> None:
     failed = sum(not result.ok for _, result in tally.results)
+    if tally.updated:
+        console.print(Text(f"{tally.updated} updated", "yellow"))
     elapsed_ms = sum(result.ran.elapsed_ns for _, result in tally.results) / 1e6
     passed = f"{len(tally.results) - failed} passed"
     if failed:
@@ -126,7 +144,11 @@ def _row(subject: Subject, result: Result) -> TestCase:
 
 def as_json(tally: Tally) -> dict[str, Any]:
     """The report as plain data."""
-    return {"ok": tally.ok, "cases": [_case_json(subject, result) for subject, result in tally.results]}
+    return {
+        "ok": tally.ok,
+        "updated": tally.updated,
+        "cases": [_case_json(subject, result) for subject, result in tally.results],
+    }
 
 
 def _case_json(subject: Subject, result: Result) -> dict[str, Any]:
