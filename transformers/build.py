@@ -24,9 +24,8 @@ sys.path.insert(0, str(HERE.parent))  # this tree's own workshop, whatever else 
 from pipeline.workshop import toolchains  # noqa: E402
 from pipeline.workshop.build import compile_project  # noqa: E402
 from pipeline.workshop.errors import BuildError, MissingToolchainError  # noqa: E402
-from pipeline.workshop.languages import available  # noqa: E402
+from pipeline.workshop.languages import available, rust  # noqa: E402
 from pipeline.workshop.project import Project, read_project  # noqa: E402
-from pipeline.workshop.toolchains import Rust  # noqa: E402
 
 SHIPPED = "shipped"
 EXAMPLE = "enrich-order"
@@ -43,50 +42,15 @@ BUILD_SECONDS_MAX = 900
 
 MEMORY_BYTES_MAX = 256 << 20
 """Declared maximum: the largest profile's limit. Guests start with a few pages; the host's own limit is what holds."""
-RUST_STACK_BYTES = 64 << 10
 C_STACK_BYTES = 16 << 10
 
 
-def build_rust(rust: Rust, target: Path) -> dict[str, bytes]:
-    """The Rust guests, with a standard library built for them."""
-    workspace = HERE
-    subprocess.run(
-        [rust.cargo, "fetch", "--locked"], cwd=workspace, env=_cargo_environment(rust, target, ()), check=True
-    )
-    command = [rust.cargo, "build", "--locked", "--release", "--target", "wasm32-unknown-unknown"]
-    command += ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]
-    flags = _rust_flags(rust, workspace)
-    environment = _cargo_environment(rust, target, flags)
-    subprocess.run(command, cwd=workspace, env=environment, check=True, timeout=BUILD_SECONDS_MAX)
-    built = target / "wasm32-unknown-unknown" / "release"
-    names = [crate.replace("-", "_") for crate in (*RUST_GUESTS, *HOST_CRATES)]
-    return {f"{name}.wasm": (built / f"{name}.wasm").read_bytes() for name in names}
-
-
-def _rust_flags(rust: Rust, workspace: Path) -> tuple[str, ...]:
-    registries = sorted((rust.cargo_home / "registry" / "src").iterdir())
-    remapped = [(registry, "crates") for registry in registries]
-    remapped += [(rust.library_source, "rust"), (workspace, "guests")]
-    return (
-        f"-Clinker={rust.linker}",
-        "-Ctarget-feature=+simd128",  # the scanner's blocks; an engine with `simd: false` refuses the modules
-        f"-Clink-arg=-zstack-size={RUST_STACK_BYTES}",
-        f"-Clink-arg=--max-memory={MEMORY_BYTES_MAX}",
-        *(f"--remap-path-prefix={path}={name}" for path, name in remapped),
-    )
-
-
-def _cargo_environment(rust: Rust, target: Path, flags: tuple[str, ...]) -> dict[str, str]:
-    """The caller's environment without what would change the build."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RUST", "CARGO_"))}
-    return inherited | {
-        "PATH": f"{Path(rust.cargo).parent}:/usr/bin:/bin",
-        "CARGO_HOME": str(rust.cargo_home),
-        "CARGO_TARGET_DIR": str(target),
-        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
-        "RUSTC": rust.rustc,
-        "RUSTC_BOOTSTRAP": "1",  # build-std is unstable
-    }
+def build_rust() -> dict[str, bytes]:
+    """The Rust guests, as `penstock build` makes them, and the crates that are no guests."""
+    guests = [read_project(HERE / "guests" / "rust" / guest) for guest in RUST_GUESTS]
+    built = {guest.name: compile_project(guest)[0] for guest in guests}
+    built |= rust.cargo_build(rust.debian(), HERE, HOST_CRATES, rust.Settings(memory_bytes_max=MEMORY_BYTES_MAX))
+    return {f"{name.replace('-', '_')}.wasm": code for name, code in built.items()}
 
 
 def build_c(zig: Path, scratch: Path) -> dict[str, bytes]:
@@ -109,9 +73,10 @@ def _build_c_guest(zig: Path, guest: str, scratch: Path) -> bytes:
 
 def build_shipped(scratch: Path) -> dict[Path, bytes]:
     """The shipped guests and the host's codec, by the place they are committed at. Raises MissingToolchainError before anything is built."""
-    rust, zig = toolchains.find_rust(), toolchains.zig()
+    toolchains.find_rust()
+    zig = toolchains.zig()
     host = {f"{crate.replace('-', '_')}.wasm" for crate in HOST_CRATES}
-    built = build_c(zig, scratch) | build_rust(rust, scratch / "target")
+    built = build_c(zig, scratch) | build_rust()
     return {(HOST if name in host else MODULES) / name: code for name, code in built.items()}
 
 

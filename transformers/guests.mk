@@ -8,4 +8,4 @@ guests-check: .venv/.dev  ## rebuild the guests and compare them with the commit
 
 guests-test:  ## the Rust guests' own unit tests, natively
 	cd transformers && CARGO_TARGET_DIR=$(CURDIR)/.toolchains/target-native \
-		RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo test --locked --quiet
+		RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo test --locked --quiet --workspace

@@ -1,7 +1,8 @@
 """Builds a project: the language's compiler, wasm-opt where guest.toml asks for it, the `penstock` section, a trial load.
 
-wasm-opt runs only when guest.toml says `wasm_opt = "…"`. If it ran wherever it happened to be installed, the same sources would
-hash differently on two machines, and a pin in a registry would hold on one of them only.
+wasm-opt runs only when guest.toml says `wasm_opt = "…"`, and it is the one that the TypeScript SDK's lock file pins, from npm. If it ran
+wherever it happened to be installed, the same sources would hash differently on two machines, and a pin in a registry would hold on
+one of them only.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ def compile_project(project: Project) -> tuple[bytes, Metadata, str]:
 
 
 def _missing_wasm_opt(project: Project) -> list[str]:
-    absent = project.wasm_opt and shutil.which("wasm-opt") is None
-    return [toolchains.install_command(toolchains.BINARYEN)] if absent else []
+    absent = project.wasm_opt and not all(map(shutil.which, ("node", "npm")))
+    return [toolchains.install_command(toolchains.NODE)] if absent else []
 
 
 def _optimize(project: Project, out: Path) -> None:
-    command = ["wasm-opt", *project.wasm_opt, "-o", str(out), str(out)]
+    command = [*toolchains.wasm_opt(), *project.wasm_opt, "-o", str(out), str(out)]
     run_compiler(command, cwd=out.parent, what="wasm-opt")
 
 

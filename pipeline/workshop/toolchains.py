@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.assets import checkout, toolchain_pins
+from pipeline.assets import checkout, sdk_folder, toolchain_pins
 from pipeline.workshop.errors import MissingToolchainError
 
 DOWNLOAD_SECONDS_MAX = 600
@@ -100,6 +100,15 @@ def npm_packages(folder: Path) -> Path:
         _download(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], part)
 
     return _fetched(home, "packages from npm", [f"cd {folder} && npm ci --ignore-scripts"], fetch)
+
+
+def wasm_opt() -> list[str]:
+    """How to call Binaryen's wasm-opt, in the version that AssemblyScript brings along. Raises MissingToolchainError."""
+    node = shutil.which("node")
+    if node is None:
+        raise MissingToolchainError("node, which runs wasm-opt", [install_command(NODE)])
+    packages = npm_packages(sdk_folder("typescript"))
+    return [node, str(packages / "node_modules" / "binaryen" / "bin" / "wasm-opt")]
 
 
 def _fetched(home: Path, what: str, commands: Sequence[str], fetch: Any) -> Path:
@@ -188,7 +197,6 @@ def zig_environment() -> dict[str, str]:
 RUST = {"apt-get": "rustc-web cargo-web rust-web-src lld"}
 NODE = {"apt-get": "nodejs npm", "dnf": "nodejs npm", "apk": "nodejs npm", "pacman": "nodejs npm", "brew": "node"}
 GO = {"apt-get": "golang-go", "dnf": "golang", "apk": "go", "pacman": "go", "brew": "go"}
-BINARYEN = {"apt-get": "binaryen", "dnf": "binaryen", "apk": "binaryen", "pacman": "binaryen", "brew": "binaryen"}
 _VERBS = {"apt-get": "install -y", "dnf": "install -y", "apk": "add", "pacman": "-S --needed", "brew": "install"}
 
 

@@ -13,18 +13,18 @@ use crate::frame::{BadFrame, Reader, Scalar, Token};
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Error {
+pub struct Error {
     path: String,
     problem: String,
 }
 
 impl Error {
-    fn new(problem: String) -> Self {
+    pub(crate) fn new(problem: String) -> Self {
         Error { path: String::new(), problem }
     }
 
     /// The same error, seen from one level further out.
-    fn inside(mut self, step: &str) -> Self {
+    pub(crate) fn inside(mut self, step: &str) -> Self {
         let separator = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = [step, separator, &self.path].concat();
         self
@@ -96,12 +96,13 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             Token::Scalar(Scalar::Float(value)) => visitor.visit_f64(value),
             Token::Scalar(Scalar::Text(value)) => visitor.visit_borrowed_str(value),
             Token::Scalar(Scalar::Bytes(value)) => visitor.visit_borrowed_bytes(value),
+            Token::Scalar(Scalar::Extension(_)) => visitor.visit_unit(),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let mut ahead = *self;
-        if let Token::Scalar(Scalar::Nil) = ahead.token()? {
+        if let Token::Scalar(Scalar::Nil | Scalar::Extension(_)) = ahead.token()? {
             *self = ahead;
             return visitor.visit_none();
         }

@@ -22,15 +22,19 @@ pub enum Operation {
 impl Operation {
     fn of(value: Raw) -> Option<Self> {
         match value.text().as_bytes() {
-            [b'"', letter, b'"'] => match letter {
-                b'c' => Some(Operation::Create),
-                b'u' => Some(Operation::Update),
-                b'd' => Some(Operation::Delete),
-                b'r' => Some(Operation::Read),
-                b't' => Some(Operation::Truncate),
-                b'm' => Some(Operation::Message),
-                _ => None,
-            },
+            [b'"', letter, b'"'] => Self::of_letter(*letter),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn of_letter(letter: u8) -> Option<Self> {
+        match letter {
+            b'c' => Some(Operation::Create),
+            b'u' => Some(Operation::Update),
+            b'd' => Some(Operation::Delete),
+            b'r' => Some(Operation::Read),
+            b't' => Some(Operation::Truncate),
+            b'm' => Some(Operation::Message),
             _ => None,
         }
     }

@@ -1,9 +1,9 @@
-//! One change event as the guest sees it: the record's own bytes, borrowed from the batch frame.
+//! One record as the guest sees it: its own bytes, borrowed from the batch frame.
 
 use crate::frame::{BadFrame, Reader};
 
 /// One record of the batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// Topic of the source record.
     pub topic: &'a str,
@@ -15,14 +15,30 @@ pub struct Event<'a> {
     pub timestamp_ms: i64,
     /// The record's key; `None` when it has none.
     pub key: Option<&'a [u8]>,
-    /// The record's value; `None` is a tombstone.
+    /// The record's value; `None` is a tombstone. Under `encoding: event` it is the change event's msgpack map:
+    /// take a [`ChangeEvent`](crate::ChangeEvent) in place of an `Event` there.
     pub value: Option<&'a [u8]>,
     /// The record's headers, in order; names may repeat.
     pub headers: Headers<'a>,
 }
 
+impl<'a> Event<'a> {
+    /// An event with this value and nothing else, as tests want it.
+    pub fn of_value(value: &'a [u8]) -> Self {
+        Event {
+            topic: "",
+            partition: 0,
+            offset: 0,
+            timestamp_ms: 0,
+            key: None,
+            value: Some(value),
+            headers: Headers::EMPTY,
+        }
+    }
+}
+
 /// Headers still in their frame, decoded while they are walked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<'a> {
     count: u32,
     reader: Reader<'a>,

@@ -7,9 +7,9 @@ use std::sync::{Once, OnceLock};
 use serde::de::DeserializeOwned;
 
 use crate::config;
-use crate::event::Event;
-use crate::frame::{BadFrame, Reader};
-use crate::outcome::{self, Outcome};
+use crate::frame::{BadFrame, Encoding, Reader};
+use crate::outcome;
+use crate::transformer::Transformer;
 
 /// State of the one instance. Guests have one thread, so nothing is ever shared.
 struct Instance {
@@ -96,11 +96,11 @@ pub fn configure<C: DeserializeOwned>(slot: &OnceLock<C>, ptr: u32, len: u32) ->
 }
 
 /// `penstock_v1_transform`: one result per event of the batch, in order.
-pub fn transform<C: DeserializeOwned>(
+pub fn transform<C: DeserializeOwned, Form>(
     slot: &'static OnceLock<C>,
     ptr: u32,
     len: u32,
-    function: for<'a> fn(&Event<'a>, &'a C) -> Outcome<'a>,
+    transformer: impl Transformer<C, Form>,
 ) -> u64 {
     prepare();
     const EMPTY_MAP: &[u8] = &[0x80];
@@ -110,31 +110,39 @@ pub fn transform<C: DeserializeOwned>(
     result.clear();
     // Most values come back a little longer; growing a large frame later would hold it in memory twice.
     result.reserve(batch.len() + batch.len() / 4);
-    if run(batch, config, function, &mut result).is_err() {
+    if run(batch, config, transformer, &mut result).is_err() {
         fail("bad-frame", "the batch frame is not what guest ABI v1 says");
     }
     INSTANCE.blocks.borrow_mut().spent = true;
     (result.as_ptr() as usize as u64) << 32 | result.len() as u64
 }
 
-fn run<'a, C>(
+fn run<'a, C, Form>(
     batch: &'a [u8],
     config: &'a C,
-    function: fn(&Event<'a>, &'a C) -> Outcome<'a>,
+    transformer: impl Transformer<C, Form>,
     result: &mut Vec<u8>,
 ) -> Result<(), BadFrame> {
     let mut reader = Reader::new(batch);
     let (meta, count) = reader.batch()?;
-    if meta.encoding != "raw" {
-        fail("encoding", "this guest reads raw events: set `encoding: raw` in its registry entry");
-    }
+    let encoding = encoding_for(&transformer, meta.encoding);
     outcome::write_count(result, count as usize);
     for index in 0..count {
         INSTANCE.cursor.set(index);
         let event = reader.event(&meta)?;
-        outcome::write(result, function(&event, config));
+        outcome::write(result, transformer.outcome(event, encoding, config), encoding);
     }
     if reader.is_at_end() { Ok(()) } else { Err(BadFrame) }
+}
+
+fn encoding_for<C, Form, T: Transformer<C, Form>>(_: &T, encoding: Option<Encoding>) -> Encoding {
+    match encoding {
+        Some(Encoding::Event) if !T::READS_DECODED => {
+            fail("encoding", "this guest reads raw events: set `encoding: raw` in its registry entry")
+        }
+        Some(encoding) => encoding,
+        None => fail("encoding", "this guest reads the encodings `raw` and `event`: set one in its registry entry"),
+    }
 }
 
 /// The host's bytes at `ptr`.

@@ -11,7 +11,8 @@ pub(crate) struct BadFrame;
 pub(crate) struct Meta<'a> {
     pub topic: &'a str,
     pub partition: i64,
-    pub encoding: &'a str,
+    /// `None` is one that this library does not know.
+    pub encoding: Option<Encoding>,
 }
 
 /// The head of any value: a scalar in full, or how many items or entries follow.
@@ -32,12 +33,33 @@ pub(crate) enum Scalar<'a> {
     Float(f64),
     Text(&'a str),
     Bytes(&'a [u8]),
+    /// An extension's type; its bytes are of no use to anybody yet.
+    Extension(i8),
+}
+
+/// How the batch's values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// The record's own bytes.
+    Raw,
+    /// A msgpack map that the host decoded from whatever the source wrote.
+    Event,
 }
 
 /// A position in a frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
+}
+
+impl Encoding {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "raw" => Some(Encoding::Raw),
+            "event" => Some(Encoding::Event),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -58,12 +80,12 @@ impl<'a> Reader<'a> {
     }
 
     fn meta(&mut self) -> Result<Meta<'a>, BadFrame> {
-        let mut meta = Meta { topic: "", partition: 0, encoding: "raw" };
+        let mut meta = Meta { topic: "", partition: 0, encoding: Some(Encoding::Raw) };
         for _ in 0..self.map()? {
             match self.text()? {
                 "topic" => meta.topic = self.text()?,
                 "partition" => meta.partition = self.integer()?,
-                "encoding" => meta.encoding = self.text()?,
+                "encoding" => meta.encoding = Encoding::named(self.text()?),
                 _ => self.skip()?,
             }
         }
@@ -81,9 +103,27 @@ impl<'a> Reader<'a> {
             offset: self.integer()?,
             timestamp_ms: self.integer()?,
             key: self.bytes()?,
-            value: self.bytes()?,
+            value: if meta.encoding == Some(Encoding::Event) { self.whole()? } else { self.bytes()? },
             headers: Headers::take(self)?,
         })
+    }
+
+    /// The next value with its head, however deep it is nested; `None` for nil.
+    fn whole(&mut self) -> Result<Option<&'a [u8]>, BadFrame> {
+        let value = self.span()?;
+        Ok(Some(value).filter(|value| *value != [0xc0]))
+    }
+
+    /// The next value with its head.
+    pub fn span(&mut self) -> Result<&'a [u8], BadFrame> {
+        let start = self.rest;
+        self.skip()?;
+        Ok(&start[..start.len() - self.rest.len()])
+    }
+
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// One `[name, value]` pair.
@@ -103,7 +143,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn map(&mut self) -> Result<u32, BadFrame> {
+    pub fn map(&mut self) -> Result<u32, BadFrame> {
         match self.tag()? {
             tag @ 0x80..=0x8f => Ok(u32::from(tag & 0x0f)),
             0xde => self.count(2),
@@ -112,7 +152,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn integer(&mut self) -> Result<i64, BadFrame> {
+    pub fn integer(&mut self) -> Result<i64, BadFrame> {
         match self.tag()? {
             tag @ (0x00..=0x7f | 0xe0..=0xff) => Ok(i64::from(tag as i8)),
             tag @ 0xcc..=0xcf => i64::try_from(self.number(1 << (tag - 0xcc))?).map_err(|_| BadFrame),
@@ -125,7 +165,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn text(&mut self) -> Result<&'a str, BadFrame> {
+    pub fn text(&mut self) -> Result<&'a str, BadFrame> {
         let size = match self.tag()? {
             tag @ 0xa0..=0xbf => u32::from(tag & 0x1f),
             tag @ 0xd9..=0xdb => self.count(1 << (tag - 0xd9))?,
@@ -145,7 +185,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next value of whatever type; extension types are refused.
+    /// The next value of whatever type.
     pub fn token(&mut self) -> Result<Token<'a>, BadFrame> {
         let tag = *self.rest.first().ok_or(BadFrame)?;
         Ok(match tag {
@@ -167,8 +207,18 @@ impl<'a> Reader<'a> {
             0xcf => Scalar::Unsigned(self.number(8)?),
             0xa0..=0xbf | 0xd9..=0xdb => Scalar::Text(self.text()?),
             0xc4..=0xc6 => Scalar::Bytes(self.bytes()?.ok_or(BadFrame)?),
+            0xc7..=0xc9 | 0xd4..=0xd8 => Scalar::Extension(self.extension()?),
             _ => Scalar::Signed(self.integer()?),
         })
+    }
+
+    fn extension(&mut self) -> Result<i8, BadFrame> {
+        let value = self.span()?;
+        let kind_at = match value[0] {
+            tag @ 0xc7..=0xc9 => 1 + (1 << (tag - 0xc7)),
+            _ => 1,
+        };
+        Ok(value[kind_at] as i8)
     }
 
     /// Moves past one value, however deep it is nested.
@@ -296,6 +346,24 @@ mod tests {
     }
 
     #[test]
+    fn an_extension_is_told_by_its_type() {
+        for value in
+            [&[0xc7, 0, 1][..], &[0xc8, 0, 1, 1, 9], &[0xc9, 0, 0, 0, 1, 1, 9], &[0xd4, 1, 0], &[0xd5, 1, 0, 0]]
+        {
+            let mut reader = Reader::new(value);
+            assert_eq!(reader.token(), Ok(Token::Scalar(Scalar::Extension(1))), "{value:x?}");
+            assert!(reader.is_at_end());
+        }
+    }
+
+    #[test]
+    fn a_decoded_value_keeps_its_head() {
+        let mut reader = Reader::new(&[0x81, 1, 0x91, 2, 0xc0]);
+        assert_eq!(reader.whole(), Ok(Some(&[0x81, 1, 0x91, 2][..])));
+        assert_eq!(reader.whole(), Ok(None));
+    }
+
+    #[test]
     fn an_event_is_borrowed_from_its_frame() {
         let frame = [
             &[0x92, 0x82, 0xa5][..],
@@ -306,7 +374,7 @@ mod tests {
         .concat();
         let mut reader = Reader::new(&frame);
         let (meta, count) = reader.batch().unwrap();
-        assert_eq!((meta.topic, meta.encoding, count), ("t", "raw", 1));
+        assert_eq!((meta.topic, meta.encoding, count), ("t", Some(Encoding::Raw), 1));
         let event = reader.event(&meta).unwrap();
         assert_eq!((event.offset, event.timestamp_ms, event.key, event.value), (7, 8, None, Some(&b"{}"[..])));
         assert_eq!(event.headers.collect::<Vec<_>>(), [("h", Some(&[5][..]))]);

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::json::Edits;
+use crate::exports::fail;
+use crate::frame::Encoding;
+use crate::json::{self, Edits};
 
 /// What becomes of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,9 +13,10 @@ pub enum Outcome<'a> {
     Unchanged,
     /// End the event here.
     Drop,
-    /// Emit it with a new value; `None` makes it a tombstone.
+    /// Emit it with a new value; `None` makes it a tombstone. Under `encoding: event` the bytes are a change event's msgpack
+    /// map, as [`ChangeEvent::value`](crate::ChangeEvent::value) gives it.
     Emit(Option<Cow<'a, [u8]>>),
-    /// Emit it with these changes to its value: `Emit` without a copy of the value in between.
+    /// Emit it with these changes to its JSON text: `Emit` without a copy of the value in between.
     Edit(Edits<'a>),
     /// Emit these records in its place, in this order.
     EmitMany(Vec<Record<'a>>),
@@ -38,6 +41,37 @@ impl<'a> Outcome<'a> {
     }
 }
 
+/// Why an event cannot be transformed: what `?` takes along in a transformer that returns [`Result`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Short and stable, for machines: `bad-amount`.
+    pub code: Cow<'static, str>,
+    /// One sentence for people that names the value and the field.
+    pub message: Cow<'static, str>,
+}
+
+/// What a transformer that may reject with `?` returns.
+pub type Result<'a> = std::result::Result<Outcome<'a>, Rejection>;
+
+impl Rejection {
+    /// A code and a message.
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Rejection { code: code.into(), message: message.into() }
+    }
+}
+
+impl From<Rejection> for Outcome<'_> {
+    fn from(Rejection { code, message }: Rejection) -> Self {
+        Outcome::Reject { code, message }
+    }
+}
+
+impl From<json::Error> for Rejection {
+    fn from(error: json::Error) -> Self {
+        Rejection::new("bad-json", format!("the value is no JSON change event: {error}"))
+    }
+}
+
 /// Headers that replace the source record's.
 pub type NewHeaders<'a> = Vec<(Cow<'a, str>, Option<Cow<'a, [u8]>>)>;
 
@@ -55,13 +89,16 @@ pub struct Record<'a> {
 }
 
 /// Appends one result to the frame.
-pub(crate) fn write(out: &mut Vec<u8>, outcome: Outcome) {
+pub(crate) fn write(out: &mut Vec<u8>, outcome: Outcome, encoding: Encoding) {
     match outcome {
         Outcome::Unchanged => out.push(0xc0),
         Outcome::Drop => out.extend([0x91, 0]),
         Outcome::Emit(value) => {
             out.extend([0x92, 1]);
-            write_bytes(out, value.as_deref());
+            write_value(out, value.as_deref(), encoding);
+        }
+        Outcome::Edit(_) if encoding == Encoding::Event => {
+            fail("encoding", "json::Edits are of a JSON text, and the event came decoded: answer ChangeEvent::emit()")
         }
         Outcome::Edit(mut edits) => {
             out.extend([0x92, 1]);
@@ -71,7 +108,7 @@ pub(crate) fn write(out: &mut Vec<u8>, outcome: Outcome) {
         Outcome::EmitMany(records) => {
             out.extend([0x92, 2]);
             write_count(out, records.len());
-            records.iter().for_each(|record| write_record(out, record));
+            records.iter().for_each(|record| write_record(out, record, encoding));
         }
         Outcome::Reject { code, message } => {
             out.extend([0x93, 3]);
@@ -86,14 +123,14 @@ pub(crate) fn write_count(out: &mut Vec<u8>, count: usize) {
     write_head(out, 0xdd, count);
 }
 
-fn write_record(out: &mut Vec<u8>, record: &Record) {
+fn write_record(out: &mut Vec<u8>, record: &Record, encoding: Encoding) {
     out.push(0x94);
     match &record.topic {
         Some(topic) => write_text(out, topic),
         None => out.push(0xc0),
     }
     write_bytes(out, record.key.as_deref());
-    write_bytes(out, record.value.as_deref());
+    write_value(out, record.value.as_deref(), encoding);
     let Some(headers) = &record.headers else { return out.push(0xc0) };
     write_count(out, headers.len());
     for (name, value) in headers {
@@ -103,12 +140,20 @@ fn write_record(out: &mut Vec<u8>, record: &Record) {
     }
 }
 
-fn write_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
     write_head(out, 0xdb, text.len());
     out.extend_from_slice(text.as_bytes());
 }
 
-fn write_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+/// Under `encoding: event` a value is a map already.
+fn write_value(out: &mut Vec<u8>, value: Option<&[u8]>, encoding: Encoding) {
+    match (value, encoding) {
+        (Some(map), Encoding::Event) => out.extend_from_slice(map),
+        _ => write_bytes(out, value),
+    }
+}
+
+pub(crate) fn write_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     let Some(bytes) = bytes else { return out.push(0xc0) };
     write_head(out, 0xc6, bytes.len());
     out.extend_from_slice(bytes);
@@ -127,7 +172,7 @@ mod tests {
 
     fn written(outcome: Outcome) -> Vec<u8> {
         let mut out = Vec::new();
-        write(&mut out, outcome);
+        write(&mut out, outcome, Encoding::Raw);
         out
     }
 
@@ -146,6 +191,20 @@ mod tests {
         edits.append(Raw::parse("{}").unwrap(), "a", New::Integer(1));
         let emitted = Outcome::emit(edits.clone().finish());
         assert_eq!(written(Outcome::Edit(edits)), written(emitted));
+    }
+
+    #[test]
+    fn a_decoded_value_is_written_as_it_is() {
+        let record = Record { topic: None, key: None, value: Some(Cow::Borrowed(&[0x80])), headers: None };
+        for (outcome, expected) in [
+            (Outcome::emit(vec![0x80]), &[0x92, 1, 0x80][..]),
+            (Outcome::Emit(None), &[0x92, 1, 0xc0]),
+            (Outcome::EmitMany(vec![record]), &[0x92, 2, 0xdd, 0, 0, 0, 1, 0x94, 0xc0, 0xc0, 0x80, 0xc0]),
+        ] {
+            let mut out = Vec::new();
+            write(&mut out, outcome, Encoding::Event);
+            assert_eq!(out, expected);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sixteen bytes looked at together: one instruction of WebAssembly's SIMD each, instead of a loop and its deadline checks.
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(target_feature = "simd128")]
 use core::arch::wasm32 as simd;
 
 /// How many bytes a block has.
@@ -8,9 +8,9 @@ pub(crate) const BYTES: usize = 16;
 
 /// Sixteen bytes. The answers are masks: bit n is about byte n.
 #[derive(Clone, Copy)]
-pub(crate) struct Block(#[cfg(target_arch = "wasm32")] simd::v128, #[cfg(not(target_arch = "wasm32"))] [u8; BYTES]);
+pub(crate) struct Block(#[cfg(target_feature = "simd128")] simd::v128, #[cfg(not(target_feature = "simd128"))] [u8; BYTES]);
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(target_feature = "simd128")]
 impl Block {
     /// The bytes as a block.
     #[inline(always)]
@@ -43,7 +43,7 @@ impl Block {
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(target_feature = "simd128"))]
 impl Block {
     /// The bytes as a block.
     pub fn of(bytes: &[u8; BYTES]) -> Self {

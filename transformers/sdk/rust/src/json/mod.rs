@@ -5,6 +5,7 @@
 //! own because a general JSON crate is half of a small guest's code; its tests hold it against `serde_json`.
 
 mod block;
+mod de;
 mod edits;
 mod number;
 mod scan;
@@ -16,6 +17,7 @@ use std::fmt;
 pub use edits::{Edits, New};
 pub use number::write_integer;
 use scan::{Problem, Scanner};
+pub(crate) use text::write as write_text;
 
 use crate::bytes;
 use block::{BYTES, Block};
@@ -29,7 +31,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error about the whole text.
+    /// An error about all of the text.
     pub(crate) fn new(problem: &'static str) -> Self {
         Error { problem, at: 0 }
     }
@@ -123,18 +125,28 @@ pub fn text(bytes: &[u8]) -> Result<&str, Error> {
 }
 
 /// Calls `each` with every member of the object that `text` is, in order; names that repeat come repeatedly.
-pub fn members<'a>(text: &'a str, each: impl FnMut(&str, Raw<'a>)) -> Result<(), Error> {
+pub fn members<'a>(text: &'a str, mut each: impl FnMut(&str, Raw<'a>)) -> Result<(), Error> {
+    let mut scanner = Scanner::new(text);
+    walk_members(&mut scanner, |name, _, value| each(&name, value)).map_err(|problem| scanner.error(problem))
+}
+
+/// Like [`members`], with each name to keep, and the bytes before it.
+pub(crate) fn members_at<'a>(text: &'a str, each: impl FnMut(Cow<'a, str>, usize, Raw<'a>)) -> Result<(), Error> {
     let mut scanner = Scanner::new(text);
     walk_members(&mut scanner, each).map_err(|problem| scanner.error(problem))
 }
 
 #[inline(always)]
-fn walk_members<'a>(scanner: &mut Scanner<'a>, mut each: impl FnMut(&str, Raw<'a>)) -> Result<(), Problem> {
+fn walk_members<'a>(
+    scanner: &mut Scanner<'a>,
+    mut each: impl FnMut(Cow<'a, str>, usize, Raw<'a>),
+) -> Result<(), Problem> {
     scanner.expect(b'{', Problem::NoObject)?;
     let mut is_more = !scanner.takes(b'}');
     while is_more {
+        let start = scanner.at();
         let name = scanner.name()?;
-        each(&name, Raw(scanner.value()?));
+        each(name, start, Raw(scanner.value()?));
         is_more = scanner.continues(b'}')?;
     }
     scanner.end()

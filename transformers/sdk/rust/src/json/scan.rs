@@ -65,6 +65,12 @@ impl<'a> Scanner<'a> {
         Scanner { text, at: 0, blocks_end: text.len().saturating_sub(BYTES - 1) }
     }
 
+    /// Bytes before the position.
+    #[inline(always)]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     /// Goes where an outlined walk from here ended.
     #[inline(always)]
     fn go<T>(&mut self, walk: impl FnOnce(Self) -> (usize, Result<T, Problem>)) -> Result<T, Problem> {

@@ -50,7 +50,7 @@ fn unicode(escaped: &str) -> Result<(char, usize), Problem> {
 }
 
 /// Appends `text` as a JSON string.
-pub(super) fn write(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     if is_plain(text.as_bytes()) {
         append(out, text.as_bytes());

@@ -1,4 +1,4 @@
-//! Log lines through the host. Needs the `log` capability.
+//! Log lines. Capability `log`.
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Level {
     Error = 4,
 }
 
-/// Writes one line. The host cuts what goes beyond `log_bytes_per_batch`.
+/// Writes one line. The host cuts it at 4 KiB, and drops what goes beyond `log_bytes_per_batch`.
 #[cfg(target_arch = "wasm32")]
 pub fn write(level: Level, line: &str) {
     #[link(wasm_import_module = "penstock")]
@@ -32,4 +32,19 @@ pub fn write(level: Level, line: &str) {
 #[cfg(not(target_arch = "wasm32"))]
 pub fn write(level: Level, line: &str) {
     eprintln!("{level:?}: {line}");
+}
+
+/// A line for operators.
+pub fn info(line: &str) {
+    write(Level::Info, line);
+}
+
+/// A line about something odd.
+pub fn warning(line: &str) {
+    write(Level::Warning, line);
+}
+
+/// A line about something wrong.
+pub fn error(line: &str) {
+    write(Level::Error, line);
 }
