@@ -16,6 +16,7 @@ from sandbox.calls import ALLOC, CONFIGURE, CURSOR, INITIALIZE, TRANSFORM, Guest
 from sandbox.epoch import EpochTicker
 from sandbox.errors import OutOfBounds
 from sandbox.host import HostState, Services
+from sandbox.host.wasi_streams import end_crossing
 from sandbox.slots import Slots
 from sandbox.stats import Counters
 from sandbox.traps import Readings, Trouble, classify
@@ -135,7 +136,7 @@ class Guest:
 
         Raises ModuleFault. After Trouble or ModuleFault the guest is good for `close` only.
         """
-        self._host = self._new_host() if self.crossings else self._host
+        self._host = self._new_host(self._host) if self.crossings else self._host
         self.crossings += 1
         ticker = self._plan.ticker
         ticker.enter()
@@ -146,6 +147,8 @@ class Guest:
             return self._transform(placed, len(head) + len(body), count, result_bytes_max)
         finally:
             ticker.leave()
+            if self._host.wasi is not None:
+                end_crossing(self._host)
 
     def close(self) -> None:
         """Discard the instance. Safe to repeat."""
@@ -310,8 +313,9 @@ class Guest:
         if self._host.error is not None:
             raise self._host.error
 
-    def _new_host(self) -> HostState:
-        return HostState(self._plan.services, self.log_bytes_left)
+    def _new_host(self, before: HostState | None = None) -> HostState:
+        """For the next crossing; of the one before, what WASI's shim remembers stays."""
+        return HostState(self._plan.services, self.log_bytes_left, wasi=before.wasi if before else None)
 
     def _take_slot(self) -> None:
         if self._plan.slots is not None:

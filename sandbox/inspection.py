@@ -25,7 +25,6 @@ from schemas.errors import ModuleFault
 NAME_CHARACTERS_MAX = 200
 _FEATURES = ("memory64", "multi_memory", "relaxed_simd", "tail_call", "threads")
 """What a module may be made of and still be looked at; penstock refuses some of these."""
-_WASI_NEEDS = {"clock_time_get": "clock", "clock_res_get": "clock", "random_get": "random"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +173,7 @@ def needs(module: str, name: str) -> str | None:
         return known.capability
     if module == abi.IMPORT_MODULE:
         return NEEDED_FOR.get(name)
-    return _WASI_NEEDS.get(name) if module.startswith("wasi") else None
+    return None
 
 
 def _memory(kind: MemoryType) -> Memory:

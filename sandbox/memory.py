@@ -37,6 +37,11 @@ class GuestMemory(ABC):
     def base(self) -> int:
         """Host address of byte 0, valid until the guest runs again."""
 
+    def check(self, address: int, length: int) -> None:
+        """Raises OutOfBounds unless these bytes are inside."""
+        if address < 0 or length < 0 or address + length > self.size():
+            raise self._outside(address, length)
+
     def read(self, address: int, length: int) -> bytes:
         """A copy of `length` bytes at `address`. Raises OutOfBounds."""
         if address < 0 or length < 0 or address + length > self.size():

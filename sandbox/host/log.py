@@ -18,17 +18,25 @@ LEVEL_MAX = 4
 def log(state: HostState, memory: GuestMemory | None, level: int, text: int, length: int) -> None:
     """Keep one line, cut to 4 KiB. A range outside memory is no line and costs the guest nothing but its mention in the stats."""
     length = min(length, LINE_BYTES_MAX)
-    cost = max(length, LINE_BYTES_LEAST)
-    if cost > state.log_bytes_left:
+    if max(length, LINE_BYTES_LEAST) > state.log_bytes_left:  # nothing is read for a line that is not kept
         state.logs_suppressed += 1
         return
     try:
-        line = printable(memory.read_text(text, length)) if memory else ""
+        line = memory.read(text, length) if memory else b""
     except OutOfBounds:
         state.bad_pointers += 1
         return
+    keep_line(state, min(level, LEVEL_MAX), line)
+
+
+def keep_line(state: HostState, level: int, line: bytes) -> None:
+    """Keep one line of 4 KiB at most if the batch's log bytes allow it."""
+    cost = max(len(line), LINE_BYTES_LEAST)
+    if cost > state.log_bytes_left:
+        state.logs_suppressed += 1
+        return
     state.log_bytes_left -= cost
-    state.logs.append(LogLine(level=min(level, LEVEL_MAX), text=line))
+    state.logs.append(LogLine(level=level, text=printable(line.decode("utf-8", "replace"))))
 
 
 IMPORTS = (HostImport("log", ("i32", "i32", "i32"), None, log, Capability.LOG),)

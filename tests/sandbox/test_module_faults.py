@@ -207,12 +207,19 @@ REFUSED = {
         OK_MEMORY + OK_ALLOC + OK_TRANSFORM + '(func (export "_initialize") (param i32))',
         "_initialize",
     ),
-    "wasi": (
-        '(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))'
+    "a WASI of another age": (
+        '(import "wasi_unstable" "fd_write" (func (param i32 i32 i32 i32) (result i32)))'
         + OK_MEMORY
         + OK_ALLOC
         + OK_TRANSFORM,
-        r"imports wasi_snapshot_preview1.fd_write; .* — build without WASI",
+        r"imports wasi_unstable.fd_write; .* — build it for WASI preview 1",
+    ),
+    "a function of WASI with another type": (
+        '(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i64) (result i32)))'
+        + OK_MEMORY
+        + OK_ALLOC
+        + OK_TRANSFORM,
+        r"imports wasi_snapshot_preview1.fd_write as \(i32, i32, i32, i64\) -> i32; the host has",
     ),
     "an import of our module that does not exist": (
         '(import "penstock" "format_disk" (func))' + OK_MEMORY + OK_ALLOC + OK_TRANSFORM,

@@ -1,0 +1,27 @@
+"""What the WASI shim remembers of one guest, from its start to its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+LAST_WORDS_LINES_MAX = 48
+"""Lines of stderr that a dead letter may tell when the guest exits: a Go runtime's whole report."""
+
+
+@dataclass(slots=True)
+class WasiState:
+    """Made when a guest first calls the shim."""
+
+    moved_ns: int = 0
+    """How far the guest's clock is ahead: what it slept, and for the stand-in clock what its readings took."""
+    random_calls: int = 0
+    closed: set[int] = field(default_factory=set)
+    """Standard streams that the guest closed."""
+    pending: dict[int, bytearray] = field(default_factory=lambda: {STDOUT: bytearray(), STDERR: bytearray()})
+    """The begun line of each stream; empty between two crossings."""
+    logged: bool = False
+    """The guest may log."""
+    last_words: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS_LINES_MAX))
+    """The newest lines of stderr of this crossing, whether or not they were logged."""
