@@ -141,7 +141,7 @@ def _metrics(
     meter: Meter, clock: SystemClock, registry: Registry, transformers: Mapping[str, Transformer]
 ) -> PrometheusObserver:
     metrics = PrometheusObserver(meter, clock.monotonic, registry.routes)
-    metrics.loaded(ModuleInfo(name, t.sha256, t.spec.instance) for name, t in transformers.items())
+    metrics.loaded(ModuleInfo(name, t.sha256, t.instance) for name, t in transformers.items())
     return metrics
 
 

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 
 from wasmtime import Module, WasmtimeError
+from wasmtime.component import Component
 
 from sandbox.cache import CompiledCache
 from sandbox.engine import EngineKey, Engines
@@ -25,7 +26,7 @@ class Compiler:
         self._disk = disk
         self._counters = counters
         self._entries_max = entries_max
-        self._modules: OrderedDict[tuple[str, EngineKey], Module] = OrderedDict()
+        self._modules: OrderedDict[tuple[str, EngineKey], Module | Component] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -34,8 +35,8 @@ class Compiler:
         with self._lock:
             return len(self._modules)
 
-    def compile(self, source: ModuleBytes, key: EngineKey) -> Module:
-        """The compiled module. Raises ModuleFault when it is not valid or this tier cannot compile it."""
+    def compile(self, source: ModuleBytes, key: EngineKey) -> Module | Component:
+        """The compiled module or component, as the source is. Raises ModuleFault when it is not valid or this tier cannot compile it."""
         with self._lock:
             module = self._modules.get((source.sha256, key))
             if module is not None:
@@ -47,34 +48,38 @@ class Compiler:
         self._remember((source.sha256, key), module)
         return module
 
-    def _from_disk(self, source: ModuleBytes, key: EngineKey) -> Module | None:
+    def _from_disk(self, source: ModuleBytes, key: EngineKey) -> Module | Component | None:
         code = self._disk.get(_name(source, key)) if self._disk else None
         if code is None:
             return None
         try:
-            module = Module.deserialize(self._engines.get(key), code)
+            module = _kind(source).deserialize(self._engines.get(key), code)
         except WasmtimeError:  # authentic, but for a CPU or a setting that the name does not tell
             return None
         self._counters.add(cache_hits=1)
         return module
 
-    def _anew(self, source: ModuleBytes, key: EngineKey) -> Module:
+    def _anew(self, source: ModuleBytes, key: EngineKey) -> Module | Component:
         self._counters.add(cache_misses=1)
         try:
-            module = Module(self._engines.get(key), source.wasm)
+            module = _kind(source)(self._engines.get(key), source.wasm)
         except WasmtimeError as error:
             raise _fault(source, key, cut(str(error).strip(), MESSAGE_CHARACTERS_MAX)) from None
         if self._disk is not None:
             self._counters.add(cache_evictions=self._disk.put(_name(source, key), bytes(module.serialize())))
         return module
 
-    def _remember(self, place: tuple[str, EngineKey], module: Module) -> None:
+    def _remember(self, place: tuple[str, EngineKey], module: Module | Component) -> None:
         if self._entries_max < 1:
             return
         with self._lock:
             self._modules[place] = module
             while len(self._modules) > self._entries_max:
                 self._modules.popitem(last=False)
+
+
+def _kind(source: ModuleBytes) -> type[Module] | type[Component]:
+    return Component if source.is_component else Module
 
 
 def _name(source: ModuleBytes, key: EngineKey) -> str:

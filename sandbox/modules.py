@@ -15,11 +15,12 @@ from pathlib import Path
 from wasmtime import FuncType, MemoryType, Module
 
 from sandbox.calls import Exports
-from sandbox.host import WASI, HostImport, known_imports
+from sandbox.host import HostImport, known_imports
+from sandbox.sections import COMPONENT, is_component
 from sandbox.text import cut, printable
 from schemas import abi
 from schemas.errors import ModuleFault
-from schemas.specs import TransformerSpec
+from schemas.specs import InstancePolicy, TransformerSpec
 
 
 class UngrantedImport(ModuleFault):
@@ -53,6 +54,11 @@ class ModuleBytes:
     wasm: bytes
     sha256: str
 
+    @property
+    def is_component(self) -> bool:
+        """It is a component instead of a core module."""
+        return is_component(self.wasm)
+
 
 @dataclass(frozen=True, slots=True)
 class ModuleShape:
@@ -83,10 +89,25 @@ def identify(name: str, wasm: bytes) -> ModuleBytes:
     """Bounds, magic number and hash. Raises ModuleFault."""
     if len(wasm) > MODULE_BYTES_MAX:
         raise ModuleFault(name, f"the module has {len(wasm)} bytes, {MODULE_BYTES_MAX} is the most")
-    if not wasm.startswith(MAGIC):
-        remedy = "build it for wasm32-unknown-unknown; components and text files are not taken"
-        raise ModuleFault(name, "not a core WebAssembly module", remedy)
+    if not wasm.startswith((MAGIC, COMPONENT)):
+        remedy = "build it for wasm32-unknown-unknown, or as a component; text files are not taken"
+        raise ModuleFault(name, "not a WebAssembly module", remedy)
     return ModuleBytes(name, wasm, hashlib.sha256(wasm).hexdigest())
+
+
+def usual_instance(module: Path) -> InstancePolicy:
+    """How long a guest of the module in this file lives unless somebody says so."""
+    try:
+        with module.open("rb") as file:
+            start = file.read(len(MAGIC))
+    except (OSError, ValueError):
+        start = b""
+    return suited_instance(start)
+
+
+def suited_instance(wasm: bytes) -> InstancePolicy:
+    """`reused` for a component, whose start costs more than a batch; else `per-batch`."""
+    return InstancePolicy.REUSED if is_component(wasm) else InstancePolicy.PER_BATCH
 
 
 def _read_file(name: str, path: Path) -> bytes:
@@ -165,7 +186,7 @@ def resolve_imports(name: str, module: Module, granted: Mapping[tuple[str, str],
         key = (wanted.module, wanted.name or "")
         one = granted.get(key)
         if one is None:
-            raise _ungranted(name, *key)
+            raise ungranted(name, *key)
         actual = signature(wanted.type) if isinstance(wanted.type, FuncType) else "not a function"
         if actual != one.signature:
             problem = f"imports {'.'.join(key)} as {_short(actual)}; the host has {one.signature}"
@@ -174,27 +195,25 @@ def resolve_imports(name: str, module: Module, granted: Mapping[tuple[str, str],
     return tuple(found.values())
 
 
-def _ungranted(name: str, module: str, item: str) -> UngrantedImport:
+def ungranted(name: str, module: str, item: str, advice: str = "") -> UngrantedImport:
+    """The refusal of an import that was not granted, or that no host has; `advice` is for those of other modules."""
     known = known_imports().get((module, item))
-    what = f"imports {_short(module)}.{_short(item)}"
+    what = f"imports {_short(module)}.{_short(item)}" if module else f"imports {_short(item)}"
     if known is not None:
         return UngrantedImport(
             name,
             f"{what}, which needs the capability `{known.capability}`",
             f"grant it in the registry: transformers.{name}.capabilities: [{known.capability}]",
         )
-    if module == WASI:
-        return UngrantedImport(name, f"{what}, which is no function of WASI preview 1", "build it for wasip1")
     if module == abi.IMPORT_MODULE:
-        names = ", ".join(sorted(one for place, one in known_imports() if place == module))
+        names = ", ".join(sorted(one for _, one in known_imports()))
         return UngrantedImport(name, f"{what}, which this host does not have", f"it has {names}")
-    offers = f"the host offers the modules `{abi.IMPORT_MODULE}` and `{WASI}` only"
-    return UngrantedImport(name, f"{what}; {offers}", _advice(module))
+    return UngrantedImport(name, f"{what}; the host offers the module `{abi.IMPORT_MODULE}` only", advice or _advice(module))
 
 
 def _advice(module: str) -> str:
     if module.startswith("wasi"):
-        return f"build it for WASI preview 1 (`{WASI}`), or without WASI"
+        return "build without WASI (Rust: wasm32-unknown-unknown, C: -nostdlib)"
     return "remove the import"
 
 

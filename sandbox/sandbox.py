@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from wasmtime import Module
+from wasmtime.component import Component
 
 from sandbox import modules
 from sandbox.cache import open_cache
 from sandbox.calls import Calls, CallsName, Link, LinkError, LinkPlan, StoreLimits, choose
 from sandbox.compiler import Compiler
+from sandbox.components import ComponentLink, ComponentPlan, inspect
+from sandbox.components.guest import config_text, store_limits
 from sandbox.engine import EngineKey, Engines, check, engine_key
 from sandbox.epoch import EpochTicker
 from sandbox.errors import CapabilityDenied
 from sandbox.functions import Argument, CompiledModule, FunctionRunner, Machinery, Number
-from sandbox.guest import Guest, GuestPlan
+from sandbox.guest import GuestPlan
 from sandbox.host import HostImport, Services, granted_imports
 from sandbox.modules import ModuleBytes, ModuleShape
 from sandbox.results import Rules
@@ -28,6 +31,7 @@ from sandbox.stats import Counters, SandboxStats
 from sandbox.transformer import Transformer
 from schemas import abi
 from schemas.errors import ConfigError, Fault, ModuleFault
+from schemas.event import TopicPartition
 from schemas.limits import Limits
 from schemas.specs import EngineSettings, InstancePolicy, TransformerSpec
 
@@ -95,14 +99,21 @@ class Sandbox:
             raise ConfigError(
                 Fault(f"`{spec.encoding}`: this version has `raw` only", path=f"transformers.{spec.name}.encoding")
             )
-        reused = spec.instance is InstancePolicy.REUSED  # it lives long: it must not use up the pool
-        key = self._key(f"transformers.{spec.name}", spec.engine, spec.limits, pooled=not reused)
         source = modules.read(spec, wasm)
+        instance = spec.instance or modules.suited_instance(source.wasm)
+        reused = instance is InstancePolicy.REUSED  # it lives long: it must not use up the pool
+        pooled = not reused and not source.is_component
+        key = self._key(f"transformers.{spec.name}", spec.engine, spec.limits, pooled=pooled)
         module = self._compiler.compile(source, key)
-        shape = modules.inspect(spec, module, source.wasm, granted_imports(spec.capabilities, self._extra_imports))
-        link = self._link(source, module, shape, spec.limits, key)
-        plan = self._session_plan(spec, source, shape, link, key)
-        _start_once(plan.guests)
+        granted = granted_imports(spec.capabilities, self._extra_imports)
+        guests: GuestPlan | ComponentPlan
+        if isinstance(module, Component):
+            guests = self._component(spec, source, module, granted, key)
+        else:
+            shape = modules.inspect(spec, module, source.wasm, granted)
+            guests = self._guests(spec, shape, self._link(source, module, shape, spec.limits, key), key)
+        plan = self._session_plan(spec, source, guests, instance)
+        _start_once(guests)
         return Transformer(spec, source.sha256, plan)
 
     def compile_module(
@@ -124,6 +135,8 @@ class Sandbox:
         key = self._key(f"modules.{name}", settings, limits, pooled=False)
         source = modules.identify(name, wasm)
         module = self._compiler.compile(source, key)
+        if isinstance(module, Component):
+            raise ModuleFault(name, "is a component; those run as transformers only", "build it as a core module")
         modules.check_bounds(name, wasm)
         try:
             imports = modules.resolve_imports(name, module, granted_imports(capabilities, self._extra_imports))
@@ -205,18 +218,44 @@ class Sandbox:
         except LinkError as error:
             raise ModuleFault(source.name, f"cannot be linked: {error}") from None
 
-    def _session_plan(
-        self, spec: TransformerSpec, source: ModuleBytes, shape: ModuleShape, link: Link, key: EngineKey
-    ) -> SessionPlan:
-        limits = spec.limits
-        functions = shape.exports.functions
-        declared = shape.memory_bytes_declared
-        memory_bytes_max = limits.memory_bytes if declared is None else min(declared, limits.memory_bytes)
-        guests = GuestPlan(
+    def _component(
+        self,
+        spec: TransformerSpec,
+        source: ModuleBytes,
+        component: Component,
+        granted: Mapping[tuple[str, str], HostImport],
+        key: EngineKey,
+    ) -> ComponentPlan:
+        engine = self._engines.get(key)
+        shape = inspect(spec, component, engine, source.wasm, granted)
+        try:
+            link = ComponentLink(engine, component, shape.imports, store_limits(spec.limits), metered=key.metered)
+        except LinkError as error:
+            raise ModuleFault(source.name, f"cannot be linked: {error}") from None
+        empty = abi.BatchEncoder(TopicPartition("", 0), spec.encoding)
+        return ComponentPlan(
             name=spec.name,
             link=link,
-            limits=limits,
-            memory_bytes_max=memory_bytes_max,
+            limits=spec.limits,
+            transform=shape.transform,
+            configure=shape.configure,
+            config=config_text(dict(spec.config)),
+            probe=(empty.head, empty.body(())),
+            decoded=spec.encoding != "raw",
+            ticker=self._ticker,
+            services=self._services,
+            clock_ns=self._clock_ns,
+            counters=self._counters,
+        )
+
+    def _guests(self, spec: TransformerSpec, shape: ModuleShape, link: Link, key: EngineKey) -> GuestPlan:
+        functions = shape.exports.functions
+        declared, granted = shape.memory_bytes_declared, spec.limits.memory_bytes
+        return GuestPlan(
+            name=spec.name,
+            link=link,
+            limits=spec.limits,
+            memory_bytes_max=granted if declared is None else min(declared, granted),
             config=abi.encode_config(dict(spec.config)) if functions[2] >= 0 else None,
             has_initialize=functions[4] >= 0,
             has_cursor=functions[3] >= 0,
@@ -227,14 +266,19 @@ class Sandbox:
             counters=self._counters,
             slots=self._pool(key),
         )
+
+    def _session_plan(
+        self, spec: TransformerSpec, source: ModuleBytes, guests: GuestPlan | ComponentPlan, instance: InstancePolicy
+    ) -> SessionPlan:
+        limits = spec.limits
         return SessionPlan(
             guests=guests,
             rules=Rules(spec.name, source.sha256, limits.describe(), limits.output_bytes_per_event, None),
-            instance=spec.instance,
+            instance=instance,
             encoding=spec.encoding,
             isolation_budget_ms=self._isolation_budget_ms or isolation_budget_ms(limits.deadline_ms),
             trace=self._trace,
-            frame_bytes_max=min(limits.allocation_bytes_max, memory_bytes_max // BATCH_MEMORY_PART),
+            frame_bytes_max=min(limits.allocation_bytes_max, guests.memory_bytes_max // BATCH_MEMORY_PART),
         )
 
     def _pool(self, key: EngineKey) -> Slots | None:
@@ -244,8 +288,8 @@ class Sandbox:
             return self._pools.setdefault(key, Slots(key.pool.slots))
 
 
-def _start_once(plan: GuestPlan) -> None:
-    guest = Guest(plan)
+def _start_once(plan: GuestPlan | ComponentPlan) -> None:
+    guest = plan.guest()
     try:
         guest.start()
         guest.probe()

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from sandbox.guest import Guest, GuestPlan, SlowStart
+from sandbox.components import ComponentPlan
+from sandbox.guest import GuestPlan, SlowStart
 from sandbox.isolation import SLOW, Findings, Isolation
 from sandbox.pace import Pace
 from sandbox.records import Codec, CodecError, codecs
@@ -58,7 +59,7 @@ class Tally:
 class SessionPlan:
     """What a session needs of its transformer."""
 
-    guests: GuestPlan
+    guests: GuestPlan | ComponentPlan
     rules: Rules
     instance: InstancePolicy
     encoding: str
@@ -82,7 +83,7 @@ class Session:
         self._deadline_ns = self._limits.deadline_ms * 1_000_000
         self._budget_ns = plan.isolation_budget_ms * 1_000_000
         self._clock_ns = plan.guests.clock_ns
-        self._guest = Guest(plan.guests)
+        self._guest = plan.guests.guest()
         self._pace = Pace()
         self._source: TopicPartition | None = None
         self._encoder = BatchEncoder(TopicPartition("", 0))

@@ -6,7 +6,7 @@ from sandbox.session import Session, SessionPlan
 from schemas.event import Batch
 from schemas.limits import Limits
 from schemas.outcome import Report
-from schemas.specs import TransformerSpec
+from schemas.specs import InstancePolicy, TransformerSpec
 
 
 class Transformer:
@@ -21,6 +21,11 @@ class Transformer:
     def name(self) -> str:
         """As the registry calls it."""
         return self.spec.name
+
+    @property
+    def instance(self) -> InstancePolicy:
+        """How long one guest lives: as declared, or as suits the module."""
+        return self._plan.instance
 
     @property
     def limits(self) -> Limits:

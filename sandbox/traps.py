@@ -71,7 +71,8 @@ def _kind(facts: TrapFacts, host: HostState, readings: Readings) -> ViolationKin
 
 
 def _message(kind: ViolationKind, facts: TrapFacts, host: HostState, limits: Limits, readings: Readings) -> str:
-    memory = f"memory {format_bytes(readings.memory_bytes)} of {format_bytes(limits.memory_bytes)}"
+    used = f"{format_bytes(readings.memory_bytes)} of" if readings.memory_bytes else "limit"  # a component's: not known
+    memory = f"memory {used} {format_bytes(limits.memory_bytes)}"
     elapsed = f"after {readings.elapsed_ns / 1e6:.1f} ms"
     if host.failed:
         said = ": ".join(part for part in (host.fail_code, host.fail_message) if part) or "no reason given"

@@ -90,7 +90,8 @@ class TransformerSpec:
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Handed to the guest; it may carry secrets (a salt, a token): not printed."""
     encoding: str = "raw"
-    instance: InstancePolicy = InstancePolicy.PER_BATCH
+    instance: InstancePolicy | None = None
+    """None is what suits the module: `per-batch` for a core module, `reused` for a component, which starts slowly."""
     limits: Limits = field(default_factory=Limits)
     engine: EngineSettings = field(default_factory=EngineSettings)
     function: str = "penstock_v1_transform"

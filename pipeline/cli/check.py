@@ -19,6 +19,7 @@ from pipeline.cli.trial_view import plain
 from pipeline.kafka.client import kafka_faults
 from pipeline.registry import Located, load_located, load_transformers, registry_schema
 from sandbox import Sandbox
+from sandbox.modules import usual_instance
 from schemas.errors import ConfigError, Fault
 from schemas.specs import Registry, RouteSpec, TransformerSpec
 
@@ -125,7 +126,7 @@ def _transformer(spec: TransformerSpec) -> dict[str, Any]:
         "sha256": _sha256(spec.module),
         "pinned": spec.sha256 is not None,
         "limits": asdict(spec.limits),
-        "instance": spec.instance.value,
+        "instance": (spec.instance or usual_instance(spec.module)).value,
         "tier": spec.engine.tier.value,
         "function": spec.function,
         "capabilities": sorted(spec.capabilities),
@@ -175,8 +176,9 @@ def _print_parts(registry: Registry, console: Console) -> None:
 
 def _transformer_line(spec: TransformerSpec) -> str:
     digest = (_sha256(spec.module) or "")[:12] + (" (pinned)" if spec.sha256 else "")
+    instance = spec.instance or usual_instance(spec.module)
     granted = f", may use {', '.join(sorted(spec.capabilities))}" if spec.capabilities else ""
-    return f"{digest}  {spec.limits.describe()}  {spec.instance}, {spec.engine.tier}, {spec.on_violation}{granted}"
+    return f"{digest}  {spec.limits.describe()}  {instance}, {spec.engine.tier}, {spec.on_violation}{granted}"
 
 
 def _route_line(route: RouteSpec) -> str:
