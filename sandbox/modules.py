@@ -15,7 +15,7 @@ from pathlib import Path
 from wasmtime import FuncType, MemoryType, Module
 
 from sandbox.calls import Exports
-from sandbox.host import HostImport, known_imports
+from sandbox.host import WASI, HostImport, known_imports
 from sandbox.sections import COMPONENT, is_component
 from sandbox.text import cut, printable
 from schemas import abi
@@ -205,15 +205,19 @@ def ungranted(name: str, module: str, item: str, advice: str = "") -> UngrantedI
             f"{what}, which needs the capability `{known.capability}`",
             f"grant it in the registry: transformers.{name}.capabilities: [{known.capability}]",
         )
+    if module == WASI:
+        return UngrantedImport(name, f"{what}, which is no function of WASI preview 1", "build it for wasip1")
     if module == abi.IMPORT_MODULE:
-        names = ", ".join(sorted(one for _, one in known_imports()))
+        names = ", ".join(sorted(one for place, one in known_imports() if place == module))
         return UngrantedImport(name, f"{what}, which this host does not have", f"it has {names}")
-    return UngrantedImport(name, f"{what}; the host offers the module `{abi.IMPORT_MODULE}` only", advice or _advice(module))
+    return UngrantedImport(
+        name, f"{what}; the host offers the modules `{abi.IMPORT_MODULE}` and `{WASI}` only", advice or _advice(module)
+    )
 
 
 def _advice(module: str) -> str:
     if module.startswith("wasi"):
-        return "build without WASI (Rust: wasm32-unknown-unknown, C: -nostdlib)"
+        return f"build it for WASI preview 1 (`{WASI}`), or without WASI"
     return "remove the import"
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sandbox.host.wasi_state import WasiState
 from sandbox.memory import GuestMemory
 from schemas.abi import IMPORT_MODULE
 from schemas.capabilities import Capability
@@ -22,6 +23,8 @@ class Services:
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The variables that guests see through WASI; none unless the host lists them. Never the process's own."""
 
 
 @dataclass(slots=True)
@@ -45,6 +48,16 @@ class HostState:
     """A host function wants the guest stopped."""
     error: BaseException | None = None
     """A bug of ours inside a host function, or an interrupt that struck there; raised again once the guest is off the stack."""
+
+    wasi: WasiState | None = None
+    """What WASI's shim remembers; lives as long as the guest."""
+
+    @property
+    def shim(self) -> WasiState:
+        """The same, made when it is needed first."""
+        if self.wasi is None:
+            self.wasi = WasiState()
+        return self.wasi
 
     def trap(self) -> None:
         """Stop the guest as soon as the host function returns."""
@@ -83,14 +96,18 @@ class HostImport:
 def known_imports() -> Mapping[tuple[str, str], HostImport]:
     """Everything a guest could be granted, by module and name."""
     from sandbox.host import clock, fail, log, random
+    from sandbox.host.wasi import wasi_imports
 
-    return {(one.module, one.name): one for file in (fail, log, clock, random) for one in file.IMPORTS}
+    own = {(one.module, one.name): one for file in (fail, log, clock, random) for one in file.IMPORTS}
+    return own | wasi_imports()
 
 
 def granted_imports(
     capabilities: Iterable[str], extra: Iterable[HostImport] = ()
 ) -> Mapping[tuple[str, str], HostImport]:
     """What a guest with these capabilities may import; `extra` is for tests and for hosts that embed the sandbox."""
+    from sandbox.host.wasi import wasi_imports
+
     names = {Capability(name).value for name in capabilities}
     granted = {key: one for key, one in known_imports().items() if one.capability is None or one.capability in names}
-    return granted | {(one.module, one.name): one for one in extra}
+    return granted | wasi_imports(names) | {(one.module, one.name): one for one in extra}
