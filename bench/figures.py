@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.model import Cell, cells
-from bench.svg import COLOURS, Mark, Panel, Points, Series, chart
+from pipeline.workshop.svg import COLOURS, Mark, Panel, Points, Series, chart
 
 WINDOW_S = 0.5
 NAMES = {

@@ -60,6 +60,11 @@ COMMANDS = {
         "test",
         "Run golden cases: events in, and what must come of them. Each case alone, then a file's cases in one batch.",
     ),
+    "bench": Lazy(
+        "pipeline.cli.bench",
+        "bench",
+        "Measure a transformer: events/s and µs per event by batch size, memory, and how long compiling and starting take.",
+    ),
     "inspect": Lazy(
         "pipeline.cli.inspect_",
         "inspect",

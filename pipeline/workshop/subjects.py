@@ -60,21 +60,24 @@ class Subject:
             raise ConfigError(*(self.located.placed(fault) for fault in error.faults)) from error
 
 
-def project_subjects(names: Sequence[str], cases: Path | None = None) -> list[Subject]:
+def project_subjects(names: Sequence[str], cases: Path | None = None, *, needs_cases: bool = True) -> list[Subject]:
     """The projects of these names. Raises ConfigError with every fault of every one."""
-    return _gathered([partial(of_project, project, cases) for project in find_projects(names)])
+    return _gathered([partial(of_project, project, cases, needs_cases=needs_cases) for project in find_projects(names)])
 
 
-def of_project(project: Project, cases: Path | None = None) -> Subject:
-    """A project as its own registry has it. Raises ConfigError, also when it is not built or has no cases."""
+def of_project(project: Project, cases: Path | None = None, *, needs_cases: bool = True) -> Subject:
+    """A project as its own registry has it. Raises ConfigError, also when it is not built or has no cases but needs some."""
     if not project.module.is_file():
         problem = f"{project.name} is not built yet"
         raise ConfigError(Fault(problem, f"penstock build {project.name}", str(project.folder)))
     located = load_located(project.registry)
-    return _subject(located, project.name, project.registry, cases or project.cases, project)
+    found = _cases(cases or project.cases, project.name, needed=needs_cases)
+    return _subject(located, project.name, project.registry, found, project)
 
 
-def registry_subjects(registry: Path, names: Sequence[str], cases: Path | None = None) -> list[Subject]:
+def registry_subjects(
+    registry: Path, names: Sequence[str], cases: Path | None = None, *, needs_cases: bool = True
+) -> list[Subject]:
     """The transformers of these names in a registry; without names, all of them that have cases. Raises ConfigError."""
     located = load_located(registry)
     makers: list[Callable[[], Subject]] = []
@@ -82,7 +85,7 @@ def registry_subjects(registry: Path, names: Sequence[str], cases: Path | None =
         folders = [cases] if cases else _case_folders(registry.parent, name)
         if names or folders:
             folder = folders[0] if folders else registry.parent / "cases" / name
-            makers.append(partial(_subject, located, name, registry, folder))
+            makers.append(partial(_of_registry, located, name, registry, folder, needs_cases))
     return _gathered(makers)
 
 
@@ -102,14 +105,25 @@ def _gathered(makers: Sequence[Callable[[], Subject]]) -> list[Subject]:
     return subjects
 
 
-def _subject(located: Located, name: str, registry: Path, cases: Path, project: Project | None = None) -> Subject:
+def _of_registry(located: Located, name: str, registry: Path, folder: Path, needs_cases: bool) -> Subject:
+    _check_known(located, name)
+    return _subject(located, name, registry, _cases(folder, name, needed=needs_cases))
+
+
+def _check_known(located: Located, name: str) -> None:
     known = located.registry.transformers
     if name not in known:
         problem = f"there is no transformer {name!r}"
         raise ConfigError(located.fault("transformers", problem=problem, remedy=did_you_mean(name, known)))
+
+
+def _subject(
+    located: Located, name: str, registry: Path, files: Sequence[CaseFile], project: Project | None = None
+) -> Subject:
+    _check_known(located, name)
     route = next((route for route in located.registry.routes.values() if name in route.through), None)
     folder = registry.parent if project is None else project.folder
-    return Subject(known[name], route, _cases(cases, name), registry, folder, located, project)
+    return Subject(located.registry.transformers[name], route, files, registry, folder, located, project)
 
 
 def _case_folders(base: Path, name: str) -> list[Path]:
@@ -120,9 +134,9 @@ def _case_folders(base: Path, name: str) -> list[Path]:
     return []
 
 
-def _cases(folder: Path, name: str) -> list[CaseFile]:
+def _cases(folder: Path, name: str, *, needed: bool) -> list[CaseFile]:
     paths = [_short(path) for path in ([folder] if folder.is_file() else find_case_files(folder))]
-    if not paths:
+    if not paths and needed:
         remedy = "write one: {name, event, expect}; the format is in docs/guests/testing.md"
         raise ConfigError(Fault(f"there is no case for {name}", remedy, str(_short(folder))))
     return read_case_files(paths)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.figures import rates
-from bench.svg import COLOURS, Mark, Panel, Series, chart, ticks
+from pipeline.workshop.svg import COLOURS, Mark, Panel, Series, chart, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
