@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,6 +18,10 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+
+from pipeline.workshop import toolchains
+from pipeline.workshop.errors import MissingToolchainError
+from tests.workshop.tools import absent, need
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("pipeline", "sandbox", "schemas")
@@ -82,6 +87,26 @@ class Elsewhere:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def add(self, folder: Path) -> None:
+        """A folder of packages, as if they were installed here."""
+        ours = sysconfig.get_path("purelib", vars={"base": str(self.folder)})
+        (Path(ours) / "more.pth").write_text(f"{folder}\n")
+
+    def refused(self, *options: str, code: int) -> str:
+        """What `penstock` complains of."""
+        program = self.folder / "bin" / "penstock"
+        done = subprocess.run(
+            [program, *options],
+            cwd=self.here,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr
+
     def penstock(self, *options: str, stdin: str = "") -> str:
         return self.run("penstock", *options, stdin=stdin)
 
@@ -113,6 +138,32 @@ def test_check_and_try_with_the_shipped_registry(elsewhere: Elsewhere) -> None:
     assert tried["outcome"] == "emitted"
     assert elsewhere.penstock("--version") == f"penstock {metadata_of(elsewhere)}\n"
     assert list(elsewhere.here.iterdir()) == []
+
+
+def test_a_guest_is_made_and_built_far_from_any_checkout(elsewhere: Elsewhere) -> None:
+    need("c")
+    try:
+        tools = toolchains.wheel("ziglang")
+    except MissingToolchainError as error:
+        absent(error)
+    elsewhere.environ |= {"PENSTOCK_NO_FETCH": "1"}
+    elsewhere.penstock("new", "c", "shout")
+    told = elsewhere.refused("build", "shout", code=2)
+    assert "install it with:\n  pip install 'penstock[guests]'\n" in told
+    elsewhere.add(tools)  # as that command would
+    elsewhere.penstock("build", "shout", "--pin")
+    assert "ok shout/registry.yaml" in elsewhere.penstock("check", "shout/registry.yaml")
+    assert "passed" in elsewhere.penstock("test", "shout")
+    said = json.loads(elsewhere.penstock("inspect", "shout/build/shout.wasm", "--json"))
+    assert (said["metadata"]["name"], said["refused"]) == ("shout", [])
+    assert {path.name for path in elsewhere.here.iterdir()} == {"shout"}
+    shutil.rmtree(elsewhere.here / "shout")
+
+
+def test_the_extra_brings_what_the_toolchains_pin() -> None:
+    pinned = {name: pin["version"] for name, pin in toolchains.pins()["pypi"].items()}
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["guests"]
+    assert dict(line.split("==") for line in extra) == pinned
 
 
 def metadata_of(elsewhere: Elsewhere) -> str:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -30,12 +31,12 @@ def need(name: str) -> None:
         _absent(f"{name} needs: {'; '.join(missing)}")
 
 
-def absent(error: MissingToolchainError) -> None:
+def absent(error: MissingToolchainError) -> NoReturn:
     """The same, when it turned out during a fetch."""
     _absent(str(error))
 
 
-def _absent(what: str) -> None:
+def _absent(what: str) -> NoReturn:
     if os.environ.get("PENSTOCK_REQUIRE_SERVICES") == "1":
         pytest.fail(f"PENSTOCK_REQUIRE_SERVICES=1, but {what}", pytrace=False)
     pytest.skip(what)
