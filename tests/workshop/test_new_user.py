@@ -1,0 +1,50 @@
+"""The whole loop as a new user walks it, in an empty folder, for every language: new, build, test, check, inspect, pin, change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.workshop.project import read_project
+from tests.workshop.tools import need, penstock, templated
+
+NAME = "mask-names"
+
+
+def ran(*arguments: str, cwd: Path) -> str:
+    done = penstock(*arguments, cwd=cwd)
+    assert done.returncode == 0, f"penstock {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("language", templated())
+def test_new_build_test_check(tmp_path: Path, language: str) -> None:
+    need(language)
+    made = ran("new", language, NAME, cwd=tmp_path)
+    assert "penstock build" in made
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    folder = tmp_path / NAME
+
+    built = ran("build", NAME, cwd=tmp_path)
+    project = read_project(folder)
+    sha256 = hashlib.sha256(project.module.read_bytes()).hexdigest()
+    assert built.startswith(f"{NAME}  ")
+    assert f"  sha256 {sha256}\n" in built
+
+    assert re.search(r"\d+ passed", ran("test", cwd=folder))
+    assert ran("check", "registry.yaml", cwd=folder).splitlines()[-1] == "ok registry.yaml"
+
+    found = json.loads(ran("inspect", str(project.module), "--json", cwd=tmp_path))
+    assert found["refused"] == []
+    assert found["sha256"] == sha256
+    assert found["metadata"]["name"] == NAME
+    assert found["metadata"]["sdk"].startswith(f"{language}/")
+    assert found["capabilities"] == list(project.capabilities)
+
+    ran("build", "--pin", cwd=folder)
+    assert sha256 in (folder / "registry.yaml").read_text(), "two builds, one hash"
+    ran("check", "registry.yaml", cwd=folder)
