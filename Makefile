@@ -54,7 +54,7 @@ mutations: .venv/.dev  ## plant bugs in the product, and see the simulation find
 bench: .venv/.dev  ## all benchmarks, half an hour or so (needs Java and Maven); BENCH=--quick for a short run
 	$(BIN)/python -m bench $(BENCH)
 
-soak: .venv/.dev  ## ten million events through real Kafka, with reloads; nothing lost, nothing that grows (needs Java and Maven)
+soak: .venv/.dev  ## thirty million events through real Kafka, with reloads; nothing lost, nothing that grows (needs Java and Maven)
 	$(BIN)/python -m tests.soak $(SOAK)
 
 chaos: .venv/.dev  ## real Kafka, and everything that can go wrong, in full (CHAOS="--seed 7 --only network")

@@ -1,6 +1,8 @@
-"""`make soak`: ten million events through real Kafka, with violations in 1 of 1,000, reloads and a killed worker.
+"""`make soak`: thirty million events through real Kafka, with violations in 1 of 1,000, reloads and a killed worker.
 
-    python -m tests.soak --events 10000000
+    python -m tests.soak --events 30000000
+
+Ten million are enough for what is lost and doubled; lives of some minutes say whether memory grows.
 
 The feed (a process of its own) runs a bounded number of events ahead of the verifier, which reads both topics with
 read_committed and marks each order as it arrives; topics are kept small by retention. The service runs two workers. At 45 % it
@@ -247,7 +249,7 @@ def tell(found: dict[str, Any]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--events", type=int, default=30_000_000)
     parser.add_argument("--dry", action="store_true", help="write no result")
     options = parser.parse_args()
     if missing := missing_tools():

@@ -3,8 +3,11 @@
 Method. A life begins with the process, and anew when a neighbour dies whose partitions it takes over. Its first third, and at least
 `WARM_UP_S`, is warm-up and left out: buffers and WebAssembly memories grow to what the largest batches need. The rest is cut into
 `BLOCKS` stretches of equal length, each represented by its median: samples of one moment depend on each other, medians
-of seconds hardly do. Through the medians goes a straight line (least squares); its slope has 95 % bounds from Student's t.
-Memory is *flat* when zero lies within the bounds, or when the line climbs less than `DRIFT_MIB` over the whole stretch.
+of seconds hardly do. The slope is the median of the slopes between all pairs of them (Theil and Sen), with 95 % bounds: a single
+step, as a backlog makes one that was larger than those before, is no slope; a leak, however slow, is one.
+Memory is *flat* when zero lies within the bounds, or when the slope makes less of the whole stretch than the life breathes (nine
+samples in ten lie within so much of the line, and `DRIFT_MIB` at least); and when the last third's median is no more than `STEP_MIB`
+above the first's, however it came there.
 Whole numbers (threads, descriptors, tasks, guests) are steady when the last stretches are not above the first ones by more than one or two that come and go.
 """
 
@@ -60,6 +63,8 @@ class Life:
     rss_mib_max: float
     slope: Slope | None
     """None when the life was too short to tell."""
+    breath_mib: float
+    """The width of the band around the line of the slope in which nine samples of ten lie."""
     step_mib: float
     """The last third's median above the first's."""
     threads: tuple[float, float]
@@ -69,7 +74,8 @@ class Life:
     def faults(self) -> list[str]:
         """What grew."""
         found = []
-        if self.slope is not None and self.slope.low > 0 and self.slope.drift(self.seconds) > DRIFT_MIB:
+        breath_mib = max(DRIFT_MIB, self.breath_mib)
+        if self.slope is not None and self.slope.low > 0 and self.slope.drift(self.seconds) > breath_mib:
             climb = self.slope.drift(self.seconds)
             found.append(f"{self.process}: {climb:.1f} MiB more after {self.seconds:.0f} s, {self.slope}")
         elif self.slope is not None and self.step_mib > STEP_MIB:
@@ -92,13 +98,15 @@ def judge(process: str, samples: Sequence[Sample]) -> Life:
     kept = settled(samples) or samples[-1:]
     seconds = kept[-1].at_s - kept[0].at_s
     points = [(sample.at_s, sample.rss_mib) for sample in kept]
+    line = slope(points) if seconds >= LIFE_S_MIN and len(points) >= 2 * BLOCKS else None
     first, last = first_and_last([mib for _, mib in points])
     return Life(
         process=process,
         seconds=seconds,
         rss_mib=statistics.median(mib for _, mib in points),
         rss_mib_max=max(sample.rss_mib for sample in samples),
-        slope=slope(points) if seconds >= LIFE_S_MIN and len(points) >= 2 * BLOCKS else None,
+        slope=line,
+        breath_mib=breath(points, line) if line else 0.0,
         step_mib=last - first,
         threads=first_and_last([sample.threads for sample in kept]),
         descriptors=first_and_last([sample.descriptors for sample in kept]),
@@ -109,6 +117,12 @@ def first_and_last(counts: Sequence[float]) -> tuple[float, float]:
     """Medians of the first and of the last third."""
     third = max(1, len(counts) // 3)
     return statistics.median(counts[:third]), statistics.median(counts[-third:])
+
+
+def breath(points: Sequence[tuple[float, float]], line: Slope) -> float:
+    """MiB between the 5th and the 95th percentile of what is left without the slope."""
+    twentieths = statistics.quantiles((mib - line.drift(at) for at, mib in points), n=20)
+    return twentieths[-1] - twentieths[0]
 
 
 def slope(points: Sequence[tuple[float, float]]) -> Slope:

@@ -30,7 +30,7 @@ def test_a_life_that_breathes_is_flat(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_leak_is_found(seed: int) -> None:
-    found = judge("worker", life(120, leak_mib_per_min=5, seed=seed))
+    found = judge("worker", life(300, leak_mib_per_min=5, seed=seed))
     assert found.slope is not None and found.slope.low > 0
     assert len(found.faults()) == 1
 
