@@ -49,7 +49,8 @@ def build_rust() -> dict[str, bytes]:
     """The Rust guests, as `penstock build` makes them, and the crates that are no guests."""
     guests = [read_project(HERE / "guests" / "rust" / guest) for guest in RUST_GUESTS]
     built = {guest.name: compile_project(guest)[0] for guest in guests}
-    built |= rust.cargo_build(rust.debian(), HERE, HOST_CRATES, rust.Settings(memory_bytes_max=MEMORY_BYTES_MAX))
+    tools, settings = rust.debian(), rust.Settings(memory_bytes_max=MEMORY_BYTES_MAX)
+    built |= {crate: rust.cargo_build(tools, HERE, crate, settings) for crate in HOST_CRATES}
     return {f"{name.replace('-', '_')}.wasm": code for name, code in built.items()}
 
 
@@ -61,7 +62,7 @@ def build_c(zig: Path, scratch: Path) -> dict[str, bytes]:
 def _build_c_guest(zig: Path, guest: str, scratch: Path) -> bytes:
     module = scratch / f"{guest}.wasm"
     command = [str(zig), "cc", "-target", "wasm32-freestanding", "-mcpu=generic+bulk_memory"]
-    command += ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-g0", "-nostdlib", "-I."]
+    command += ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-g0", "-nostdlib", "-I../../sdk/c"]
     command += ["-Wl,--no-entry", f"-Wl,-z,stack-size={C_STACK_BYTES}", f"-Wl,--max-memory={MEMORY_BYTES_MAX}"]
     command += ["-o", str(module), f"{guest}/{guest}.c"]
     caches = {"ZIG_GLOBAL_CACHE_DIR": str(scratch / "cache"), "ZIG_LOCAL_CACHE_DIR": str(scratch / "cache")}

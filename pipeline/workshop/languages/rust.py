@@ -58,6 +58,11 @@ class Settings:
     preset: str = "default"
     flags: tuple[str, ...] = ()
 
+    def for_crate(self) -> tuple[str, ...]:
+        """Options for the guest's own crate and its linking only: others would build the standard library anew."""
+        sizes = f"-Clink-arg=-zstack-size={self.stack_bytes}", f"-Clink-arg=--max-memory={self.memory_bytes_max}"
+        return *sizes, *self.flags
+
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
@@ -71,16 +76,13 @@ class Toolchain:
     cargo_home: Path
 
     def flags(self, settings: Settings) -> tuple[str, ...]:
-        """Options for rustc. Paths outside of the project are remapped; those inside are relative anyway."""
+        """Options for everything that is compiled. Paths outside of the project are remapped; those inside are relative anyway."""
         # `simd128` is for the SDK's JSON scanner; an engine with `simd: false` refuses such modules.
         features = "-Ctarget-cpu=mvp" if settings.preset == "reference" else "-Ctarget-feature=+simd128"
         return (
             *((f"-Clinker={self.linker}",) if self.linker else ()),
             features,
-            f"-Clink-arg=-zstack-size={settings.stack_bytes}",
-            f"-Clink-arg=--max-memory={settings.memory_bytes_max}",
             *(f"--remap-path-prefix={path}={name}" for path, name in self._remapped()),
-            *settings.flags,
         )
 
     def _remapped(self) -> Iterator[tuple[Path, str]]:
@@ -152,19 +154,18 @@ def toolchain(wanted: str = "any") -> Toolchain:
     return found
 
 
-def cargo_build(chosen: Toolchain, folder: Path, crates: Sequence[str], settings: Settings) -> dict[str, bytes]:
-    """The modules of these crates of the package or workspace in `folder`, by crate. Raises BuildError."""
+def cargo_build(chosen: Toolchain, folder: Path, crate: str, settings: Settings) -> bytes:
+    """The module of this crate of the package or workspace in `folder`. Raises BuildError."""
     locked = ("--locked",) if _lock_of(folder) is not None else ()
     _fetch(chosen, folder, locked)
     flags = chosen.flags(settings)
     target = _target_folder(chosen, flags)
     environment = chosen.environment(target, flags)
-    command = [chosen.cargo, "build", *locked, "--quiet", "--release", "--target", TARGET, *chosen.library_options()]
-    command += [part for crate in crates for part in ("--package", crate)]
+    command = [chosen.cargo, "rustc", *locked, "--quiet", "--release", "--target", TARGET, *chosen.library_options()]
+    command += ["--package", crate, "--lib", "--crate-type", "cdylib", "--", *settings.for_crate()]
     with _alone(target):
-        run_compiler(command, cwd=folder, environ=environment, what="cargo build")
-        built = target / TARGET / "release"
-        return {crate: (built / f"{crate.replace('-', '_')}.wasm").read_bytes() for crate in crates}
+        run_compiler(command, cwd=folder, environ=environment, what="cargo")
+        return (target / TARGET / "release" / f"{crate.replace('-', '_')}.wasm").read_bytes()
 
 
 def _fetch(chosen: Toolchain, folder: Path, locked: Sequence[str]) -> None:
@@ -214,8 +215,7 @@ class RustLanguage:
         options = project.options(Options)
         chosen = toolchain("debian" if options.preset == "reference" else options.toolchain)
         settings = Settings(options.stack, project.memory_bytes_max, options.preset, tuple(options.flags))
-        crate = crate_of(project)
-        out.write_bytes(cargo_build(chosen, project.folder, [crate], settings)[crate])
+        out.write_bytes(cargo_build(chosen, project.folder, crate_of(project), settings))
 
     def sources(self, project: Project) -> Sequence[Path]:
         """The crate's sources and manifests, and the SDK."""

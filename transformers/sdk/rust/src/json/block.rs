@@ -8,7 +8,10 @@ pub(crate) const BYTES: usize = 16;
 
 /// Sixteen bytes. The answers are masks: bit n is about byte n.
 #[derive(Clone, Copy)]
-pub(crate) struct Block(#[cfg(target_feature = "simd128")] simd::v128, #[cfg(not(target_feature = "simd128"))] [u8; BYTES]);
+pub(crate) struct Block(
+    #[cfg(target_feature = "simd128")] simd::v128,
+    #[cfg(not(target_feature = "simd128"))] [u8; BYTES],
+);
 
 #[cfg(target_feature = "simd128")]
 impl Block {
