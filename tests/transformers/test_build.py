@@ -68,6 +68,17 @@ def test_a_name_that_nothing_has_is_refused(build: ModuleType, tmp_path: Path) -
         build.builders(["fortran"], tmp_path)
 
 
+def test_every_languages_module_is_of_an_example_and_has_its_sum(build: ModuleType) -> None:
+    examples = {f"enrich_order_{language}.wasm" for language in build.examples()}
+    committed = {
+        path.name: path.read_bytes() for path in build.LANGUAGES.glob("*.wasm") if path.name not in build.TOO_LARGE
+    }
+    assert committed.keys() <= examples
+    sums = build.sums_of(build.LANGUAGES)
+    assert {name: sums.get(name) for name in committed} == build.digests(committed)
+    assert sums.keys() <= committed.keys() | build.TOO_LARGE
+
+
 def test_a_missing_toolchain_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchains.Path, "exists", lambda self: "wasm-ld" not in str(self))
     with pytest.raises(MissingToolchainError) as missing:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,15 @@ def test_a_shell_is_offered_languages_and_projects(shop: Path, monkeypatch: pyte
     assert complete_project("m") == ["mask"]
     (shop / "mask" / "guest.toml").write_text("broken")
     assert complete_project("m") == ["mask"]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("penstock new c", ["c"]), ("penstock build ", ["enrich-v2", "mask"]), ("penstock build ma", ["mask"])],
+)
+def test_the_shells_completion_asks_for_them(shop: Path, line: str, offered: list[str]) -> None:
+    words = line.split(" ")
+    asked = {"_PENSTOCK_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    command = Path(sys.executable).parent / "penstock"
+    done = subprocess.run([command], cwd=shop, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == offered, done.stderr
