@@ -61,7 +61,7 @@ static inline penstock_json_scan penstock_json_scan_of(penstock_bytes text) {
 }
 
 /* The value that `text` is, white space around it left out. Checks the grammar; the text must be UTF-8. */
-static inline bool penstock_json_value(penstock_bytes text, penstock_json *value, penstock_json_error *error) {
+PENSTOCK_APART bool penstock_json_value(penstock_bytes text, penstock_json *value, penstock_json_error *error) {
     penstock_json_scan scan = penstock_json_scan_of(text);
     penstock_json_at start = penstock_json_space(&scan, text.data);
     penstock_json_at end = penstock_json_skip(&scan, start);
@@ -90,7 +90,7 @@ typedef struct {
     uint8_t close;
 } penstock_json_walk;
 
-PENSTOCK_INLINE penstock_json_walk penstock_json_begin(penstock_bytes text, uint8_t open, const char *problem) {
+PENSTOCK_APART penstock_json_walk penstock_json_begin(penstock_bytes text, uint8_t open, const char *problem) {
     penstock_json_walk walk = {.scan = penstock_json_scan_of(text), .close = open + 2};
     penstock_json_at at = penstock_json_space(&walk.scan, text.data);
     if (penstock_json_peek(&walk.scan, at) != open) {
@@ -142,7 +142,7 @@ PENSTOCK_INLINE penstock_json_at penstock_json_continue(penstock_json_walk *walk
 
 /* Goes to the next member or element: true when there is one, in `walk->name` and `walk->value`. After false,
  * `walk->error.problem` is NULL unless the text is wrong. */
-PENSTOCK_INLINE bool penstock_json_next(penstock_json_walk *walk) {
+PENSTOCK_APART bool penstock_json_next(penstock_json_walk *walk) {
     penstock_json_at at = walk->at;
     walk->at = NULL;
     if (at && walk->close == '}') at = penstock_json_member_name(walk, at);
@@ -157,7 +157,7 @@ PENSTOCK_INLINE bool penstock_json_next(penstock_json_walk *walk) {
     return at && !walk->error.problem;
 }
 
-PENSTOCK_INLINE bool penstock_json_has_name(const penstock_json_walk *walk, penstock_bytes name) {
+static inline bool penstock_json_has_name(const penstock_json_walk *walk, penstock_bytes name) {
     return walk->has_escapes ? penstock_json_stands_for(walk->name, name) : penstock_equal(walk->name, name);
 }
 
@@ -180,7 +180,7 @@ static inline bool penstock_json_equals(penstock_json value, penstock_bytes text
 }
 
 /* Whether a string stands for a text at all: half of a surrogate pair does not. True for every other kind. */
-static inline bool penstock_json_is_text(penstock_json value) {
+PENSTOCK_APART bool penstock_json_is_text(penstock_json value) {
     penstock_bytes inside = penstock_json_inside(value);
     return !inside.data || penstock_json_unescaped(inside) == inside.size || penstock_json_decode(inside, NULL) >= 0;
 }

@@ -71,7 +71,7 @@ PENSTOCK_INLINE bool penstock_json_refuse_edit(penstock_json_edits *edits, const
 }
 
 /* Room for one more edit and so many more bytes. */
-PENSTOCK_INLINE bool penstock_json_room(penstock_json_edits *edits, uint64_t bytes) {
+PENSTOCK_APART bool penstock_json_room(penstock_json_edits *edits, uint64_t bytes) {
     if (edits->problem) return false;
     uint64_t size = edits->size + bytes;
     if (edits->count < edits->count_max && size <= edits->size_max) return true;
@@ -84,14 +84,14 @@ PENSTOCK_INLINE uint64_t penstock_json_new_size(penstock_json_new value) {
     return value.form == PENSTOCK_JSON_NEW_TEXT ? penstock_json_quoted_size(value.bytes) : value.bytes.size;
 }
 
-PENSTOCK_INLINE uint8_t *penstock_json_put_new(uint8_t *out, penstock_json_new value) {
+PENSTOCK_APART uint8_t *penstock_json_put_new(uint8_t *out, penstock_json_new value) {
     if (value.form == PENSTOCK_JSON_NEW_INTEGER) return penstock_json_put_integer(out, value.integer);
     if (value.form == PENSTOCK_JSON_NEW_TEXT) return penstock_json_quote(out, value.bytes);
     return penstock_copy(out, value.bytes);
 }
 
 /* Whether the value lies in the source; sets where. */
-PENSTOCK_INLINE bool penstock_json_place(penstock_json_edits *edits, penstock_json value, uint32_t *start) {
+PENSTOCK_APART bool penstock_json_place(penstock_json_edits *edits, penstock_json value, uint32_t *start) {
     uintptr_t offset = (uintptr_t)value.data - (uintptr_t)edits->source.data;
     *start = (uint32_t)offset;
     if (value.size && offset <= edits->source.size && value.size <= edits->source.size - offset) return true;
@@ -164,7 +164,7 @@ PENSTOCK_INLINE void penstock_json_sort(penstock_json_edits *edits) {
 }
 
 /* Bytes of the text with all changes made, which are sorted and checked here: two that change the same text are a problem. */
-static inline uint64_t penstock_json_edited_size(penstock_json_edits *edits) {
+PENSTOCK_APART uint64_t penstock_json_edited_size(penstock_json_edits *edits) {
     penstock_json_sort(edits);
     uint64_t size = edits->source.size;
     uint32_t done = 0;
@@ -178,7 +178,7 @@ static inline uint64_t penstock_json_edited_size(penstock_json_edits *edits) {
 }
 
 /* Writes the text with all changes made, after `penstock_json_edited_size`; returns the address behind it. */
-static inline uint8_t *penstock_json_write(const penstock_json_edits *edits, uint8_t *out) {
+PENSTOCK_APART uint8_t *penstock_json_write(const penstock_json_edits *edits, uint8_t *out) {
     uint32_t done = 0;
     for (uint32_t at = 0; at < edits->count; at++) {
         penstock_json_edit edit = edits->edits[at];

@@ -314,7 +314,7 @@ static inline uint32_t penstock_json_character(penstock_json_at at, penstock_jso
 }
 
 /* Whether all of it is UTF-8; else `error` says where it is not. Plain ASCII costs a sixteenth of the steps. */
-static inline bool penstock_json_utf8(penstock_bytes text, penstock_json_error *error) {
+PENSTOCK_APART bool penstock_json_utf8(penstock_bytes text, penstock_json_error *error) {
     penstock_json_at at = text.data, end = text.data + text.size;
     while (at < end) {
         if (end - at >= PENSTOCK_JSON_BLOCK && penstock_json_is_ascii(at)) {

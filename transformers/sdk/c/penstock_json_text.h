@@ -34,7 +34,7 @@ static inline penstock_json_at penstock_json_unicode(penstock_json_at at, pensto
 }
 
 /* The escape behind a backslash of a checked string. Writes what it stands for; NULL for half of a surrogate pair. */
-static inline penstock_json_at penstock_json_unescape(penstock_json_at at, penstock_json_at end, uint8_t out[4], uint32_t *size) {
+PENSTOCK_APART penstock_json_at penstock_json_unescape(penstock_json_at at, penstock_json_at end, uint8_t out[4], uint32_t *size) {
     uint32_t point = *at++;
     switch (point) {
     case 'b': point = '\b'; break;
@@ -57,7 +57,7 @@ PENSTOCK_INLINE uint32_t penstock_json_unescaped(penstock_bytes inside) {
 
 /* The text that the inside of a checked string stands for: `out` needs as much room as `inside` has; NULL only counts.
  * Returns the text's bytes, or -1 for half of a surrogate pair, which is no text. */
-static inline int64_t penstock_json_decode(penstock_bytes inside, uint8_t *out) {
+PENSTOCK_APART int64_t penstock_json_decode(penstock_bytes inside, uint8_t *out) {
     penstock_json_at at = inside.data, end = inside.data + inside.size;
     int64_t size = 0;
     while (at < end) {
@@ -77,7 +77,7 @@ static inline int64_t penstock_json_decode(penstock_bytes inside, uint8_t *out) 
 }
 
 /* Whether the inside of a checked string stands for this text. */
-static inline bool penstock_json_stands_for(penstock_bytes inside, penstock_bytes text) {
+PENSTOCK_APART bool penstock_json_stands_for(penstock_bytes inside, penstock_bytes text) {
     penstock_json_at at = inside.data, end = inside.data + inside.size;
     uint32_t done = 0;
     while (at < end) {
@@ -105,7 +105,7 @@ PENSTOCK_INLINE uint32_t penstock_json_escaped_size(uint8_t byte) {
 }
 
 /* Bytes of `text` as a JSON string, quotes included. */
-static inline uint64_t penstock_json_quoted_size(penstock_bytes text) {
+PENSTOCK_APART uint64_t penstock_json_quoted_size(penstock_bytes text) {
     uint32_t plain = penstock_json_unescaped(text);
     uint64_t size = 2 + (uint64_t)plain;
     for (; plain < text.size; plain++) size += penstock_json_escaped_size(text.data[plain]);
@@ -125,7 +125,7 @@ PENSTOCK_INLINE uint8_t *penstock_json_put_escape(uint8_t *out, uint8_t byte) {
 }
 
 /* Writes `text` as a JSON string, in `penstock_json_quoted_size(text)` bytes; returns the address behind it. */
-static inline uint8_t *penstock_json_quote(uint8_t *out, penstock_bytes text) {
+PENSTOCK_APART uint8_t *penstock_json_quote(uint8_t *out, penstock_bytes text) {
     uint32_t at = penstock_json_unescaped(text);
     *out++ = '"';
     out = penstock_copy(out, (penstock_bytes){text.data, at});
@@ -140,7 +140,7 @@ static inline uint8_t *penstock_json_quote(uint8_t *out, penstock_bytes text) {
 enum { PENSTOCK_JSON_INTEGER_BYTES = 20 };
 
 /* Writes an integer in at most 20 bytes; returns the address behind it. */
-static inline uint8_t *penstock_json_put_integer(uint8_t *out, int64_t number) {
+PENSTOCK_APART uint8_t *penstock_json_put_integer(uint8_t *out, int64_t number) {
     uint8_t digits[PENSTOCK_JSON_INTEGER_BYTES];
     uint32_t start = sizeof digits;
     uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
