@@ -60,6 +60,11 @@ COMMANDS = {
         "test",
         "Run golden cases: events in, and what must come of them. Each case alone, then a file's cases in one batch.",
     ),
+    "dev": Lazy(
+        "pipeline.cli.dev",
+        "dev",
+        "Build and test a project again whenever its sources, cases or registry change, and show what it makes of one event.",
+    ),
     "bench": Lazy(
         "pipeline.cli.bench",
         "bench",

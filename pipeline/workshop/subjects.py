@@ -65,12 +65,15 @@ def project_subjects(names: Sequence[str], cases: Path | None = None, *, needs_c
     return _gathered([partial(of_project, project, cases, needs_cases=needs_cases) for project in find_projects(names)])
 
 
-def of_project(project: Project, cases: Path | None = None, *, needs_cases: bool = True) -> Subject:
-    """A project as its own registry has it. Raises ConfigError, also when it is not built or has no cases but needs some."""
+def of_project(
+    project: Project, cases: Path | None = None, *, needs_cases: bool = True, pinned: bool = True
+) -> Subject:
+    """A project as its own registry has it, without its pin unless `pinned`. Raises ConfigError, also when it is not built or has no cases but needs some."""
     if not project.module.is_file():
         problem = f"{project.name} is not built yet"
         raise ConfigError(Fault(problem, f"penstock build {project.name}", str(project.folder)))
-    located = load_located(project.registry)
+    overrides = None if pinned else {f"transformers.{project.name}.sha256": None}
+    located = load_located(project.registry, overrides=overrides)
     found = _cases(cases or project.cases, project.name, needed=needs_cases)
     return _subject(located, project.name, project.registry, found, project)
 
