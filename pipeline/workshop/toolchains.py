@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -57,17 +56,15 @@ def wheel(package: str) -> Path:
 
 def _in_environment(package: str, version: str) -> Path | None:
     try:
-        if importlib.metadata.version(package) != version:
-            return None
+        found = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-    found = importlib.util.find_spec(package.replace("-", "_"))
-    return Path(found.origin).parent.parent if found is not None and found.origin else None
+    return Path(str(found.locate_file(""))) if found.version == version else None
 
 
 def _cached_wheel(package: str, pin: Mapping[str, Any]) -> Path:
     hashes = [pin["sha256"]] if isinstance(pin["sha256"], str) else list(pin["sha256"])
-    home = cache_folder() / f"{package}-{pin['version']}-{_digest(*hashes)}"
+    home = cache_folder() / f"{package}-{pin['version']}-{hashes[0][:16]}"
     if home.is_dir():
         return home
     lines = [f"{package}=={pin['version']}", *(f"--hash=sha256:{one}" for one in hashes)]
