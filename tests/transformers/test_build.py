@@ -55,12 +55,14 @@ def test_a_part_of_the_folder_is_compared_alone(build: ModuleType, tmp_path: Pat
     assert build.differences({"a.wasm": b"1", "b.wasm": b"3"}, tmp_path) == []
 
 
-def test_what_is_too_large_to_commit_is_compared_by_its_sum(build: ModuleType, tmp_path: Path) -> None:
-    (name,) = build.TOO_LARGE
-    build.write({name: b"1"}, tmp_path)
-    (tmp_path / name).unlink()
-    assert build.differences({name: b"1"}, tmp_path) == []
-    assert build.differences({name: b"2"}, tmp_path)[0].startswith(f"{name}: built ")
+def test_what_has_other_bytes_each_time_is_built_and_has_no_sum(build: ModuleType, tmp_path: Path) -> None:
+    (name,) = build.NOT_KEPT
+    build.write({name: b"1", "a.wasm": b"2"}, tmp_path)
+    assert (tmp_path / name).read_bytes() == b"1"
+    assert build.sums_of(tmp_path).keys() == {"a.wasm"}
+    assert build.differences({name: b"3", "a.wasm": b"2"}, tmp_path) == []
+    ignored = (shipped.ROOT / ".gitignore").read_text().splitlines()
+    assert str((build.LANGUAGES / name).relative_to(shipped.ROOT)) in ignored
 
 
 def test_a_name_that_nothing_has_is_refused(build: ModuleType, tmp_path: Path) -> None:
@@ -71,12 +73,12 @@ def test_a_name_that_nothing_has_is_refused(build: ModuleType, tmp_path: Path) -
 def test_every_languages_module_is_of_an_example_and_has_its_sum(build: ModuleType) -> None:
     examples = {f"enrich_order_{language}.wasm" for language in build.examples()}
     committed = {
-        path.name: path.read_bytes() for path in build.LANGUAGES.glob("*.wasm") if path.name not in build.TOO_LARGE
+        path.name: path.read_bytes() for path in build.LANGUAGES.glob("*.wasm") if path.name not in build.NOT_KEPT
     }
     assert committed.keys() <= examples
     sums = build.sums_of(build.LANGUAGES)
     assert {name: sums.get(name) for name in committed} == build.digests(committed)
-    assert sums.keys() <= committed.keys() | build.TOO_LARGE
+    assert sums.keys() <= committed.keys()
 
 
 def test_a_missing_toolchain_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
