@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from wasmtime import Config, Engine, FuncType, GlobalType, MemoryType, Module, TableType, WasmtimeError
 from wasmtime import component as components
 
+from sandbox.components.bridge import import_key, shown
+from sandbox.components.shape import export_name
 from sandbox.host import known_imports
 from sandbox.modules import MODULE_BYTES_MAX, check_bounds, signature
 from sandbox.sections import MalformedModuleError, Metadata, Section, is_component, read_metadata, read_sections
@@ -108,7 +109,7 @@ def _metadata(wasm: bytes, faults: list[str]) -> Metadata | None:
 
 def _abi(exports: Iterable[Item]) -> int | None:
     names = {one.name for one in exports}
-    return 1 if names & {abi.TRANSFORM, "transform"} else None
+    return 1 if names & {abi.TRANSFORM, export_name(abi.TRANSFORM)} else None
 
 
 _Interface = tuple[tuple[Item, ...], tuple[Item, ...], tuple[Memory, ...]]
@@ -149,21 +150,17 @@ def _component(wasm: bytes) -> _Interface:
     world = components.Component(engine, wasm).type
     exports, imports = world.exports(engine), world.imports(engine)
     return (
-        tuple(Item(_name(name), _outer(kind)) for name, kind in exports.items()),
-        tuple(Item(_name(name), _outer(kind)) for name, kind in imports.items()),
+        tuple(Item(_name(name), _outer(one.ty)) for name, one in exports.items()),
+        tuple(Item(_name(name), _outer(one.ty), needs(*import_key(name))) for name, one in imports.items()),
         (),
     )
 
 
-def _outer(kind: Any) -> str:
-    if not isinstance(kind, components.FuncType):
-        return type(kind).__name__.removesuffix("Type").removeprefix("Component").lower() or "instance"
-    parameters = ", ".join(f"{name}: {_value(one)}" for name, one in kind.params)
-    return f"({parameters}) -> {_value(kind.result) if kind.result is not None else '()'}"
-
-
-def _value(kind: Any) -> str:
-    return type(kind).__name__.removesuffix("Type").lower()
+def _outer(kind: object) -> str:
+    """Of what stands between a component and its host."""
+    if isinstance(kind, components.FuncType):
+        return shown(kind)
+    return type(kind).__name__.removesuffix("Type").removeprefix("Component").lower()
 
 
 def needs(module: str, name: str) -> str | None:

@@ -19,7 +19,7 @@ from sandbox import Sandbox
 from sandbox.guest import RefusedConfig
 from sandbox.inspection import Inspection, Item, Memory, inspect_module
 from sandbox.modules import MODULE_BYTES_MAX
-from sandbox.sections import MalformedModuleError
+from sandbox.sections import SECTION, MalformedModuleError, Section
 from schemas.capabilities import Capability
 from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError
 from schemas.limits import PROFILES, format_bytes
@@ -27,6 +27,7 @@ from schemas.specs import TransformerSpec
 
 _EXIT_REFUSED = 1
 _SHOWN_MAX = 60
+_SECTIONS_SHOWN = 20
 
 
 def inspect(
@@ -35,8 +36,8 @@ def inspect(
 ) -> None:
     """Show what a module is: exports, imports, memory, metadata, hash and size; and why penstock would refuse it.
 
-    Imports show the capability that each needs. The module is loaded as `run` would do it, with every capability this host has: what penstock refuses it for is said. Exit code 1
-    for a module that is refused, 2 for a file that is no module.
+    Imports show the capability that each needs. The module is loaded as `run` would do it, with every capability this host has: what
+    penstock refuses it for is said. Exit code 1 for a module that is refused, 2 for a file that is no module.
 
     Example: penstock inspect build/mask-names.wasm
     """
@@ -160,9 +161,20 @@ def _print_sections(console: Console, found: Inspection) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
-    for one in found.sections[:_SHOWN_MAX]:
+    shown = _largest(found.sections)
+    for one in shown:
         label = f"  {one.kind} {plain(one.name, 200)}" if one.name else f"  {one.kind}"
         table.add_row(Text(label), Text(f"{one.size:,}"), Text(f"{100 * one.size / found.size_bytes:.0f} %", "dim"))
     console.print(table)
-    if len(found.sections) > _SHOWN_MAX:
-        console.print(f"  … and {len(found.sections) - _SHOWN_MAX} more (--json lists all)")
+    if len(found.sections) > len(shown):
+        rest = sum(one.size for one in found.sections) - sum(one.size for one in shown)
+        console.print(f"  and {len(found.sections) - len(shown)} smaller ones, {rest:,} bytes (--json lists all)")
+
+
+def _largest(sections: tuple[Section, ...]) -> list[Section]:
+    """In their order; ours is always among them. A component has hundreds."""
+    if len(sections) <= _SECTIONS_SHOWN:
+        return list(sections)
+    least = sorted((one.size for one in sections), reverse=True)[_SECTIONS_SHOWN - 1]
+    kept = [one for one in sections if one.size > least or one.name == SECTION]
+    return kept or list(sections[:_SECTIONS_SHOWN])

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from pipeline.cli.inspect_ import inspect
 from sandbox.inspection import inspect_module
 from sandbox.sections import COMPONENT, MalformedModuleError, Metadata, append_custom, append_metadata
-from tests.workshop.tools import MODULES, penstock
+from tests.workshop.tools import MODULES, ROOT, penstock
 
 GUEST = """
 (module {more}
@@ -155,3 +155,28 @@ def test_anything_is_looked_at_or_refused(content: bytes, head: bytes) -> None:
     except MalformedModuleError:
         return
     assert found.sha256
+
+
+def test_a_component_is_looked_at_too(tmp_path: Path) -> None:
+    wat = (ROOT / "tests" / "guests" / "component.wat").read_text()
+    code, said = looked_at(tmp_path, append_metadata(bytes(wasmtime.wat2wasm(wat)), Metadata(name="a")))
+    assert (code, said["kind"], said["abi"]) == (1, "component", 1)
+    assert "imports test-tick" in said["refused"][0]  # which tests alone have
+    imports = {one["name"]: (one["type"], one["capability"]) for one in said["imports"]}
+    assert imports["penstock-log"] == ("(u32, string)", "log")
+    assert imports["penstock-fail"] == ("(string, string, s32)", None)
+    assert {"name": "penstock-v1-transform", "type": "(string) -> string"} in said["exports"]
+    assert said["metadata"]["name"] == "a"
+
+
+def test_many_sections_are_summed_up(tmp_path: Path) -> None:
+    wasm = guest()
+    for number in range(100):
+        wasm = append_custom(wasm, f"n{number}", b"x" * number)
+    (tmp_path / "a.wasm").write_bytes(append_metadata(wasm, Metadata(name="a")))
+    done = penstock("inspect", "a.wasm", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "custom n99" in done.stdout
+    assert "custom penstock" in done.stdout
+    assert "custom n5 " not in done.stdout
+    assert "smaller ones, " in done.stdout
