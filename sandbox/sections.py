@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from sandbox.memory import PAGE_BYTES
 from schemas.errors import PenstockError
 
 SECTION = "penstock"
@@ -205,3 +206,25 @@ def read_metadata(wasm: bytes) -> Metadata | None:
 def append_metadata(wasm: bytes, metadata: Metadata) -> bytes:
     """The module with its section `penstock`: compact JSON, keys in a fixed order. Raises MalformedModuleError."""
     return append_custom(wasm, SECTION, msgspec.json.encode(metadata))
+
+
+def limit_memory(wasm: bytes, bytes_max: int) -> bytes:
+    """The module with a maximum declared for its one memory, for linkers that have no option for it; an own one stays.
+
+    `bytes_max` is a multiple of 64 KiB and no less than what the memory begins with. Raises MalformedModuleError.
+    """
+    for section in read_sections(wasm):
+        if section.kind == "memory":
+            content = section.content(wasm)
+            count, at = unsigned(content, 0)
+            flags, at = unsigned(content, at)
+            pages_least, _ = unsigned(content, at)
+            if count != 1 or flags != 0:
+                return wasm
+            if bytes_max < pages_least * PAGE_BYTES:
+                least = pages_least * PAGE_BYTES
+                raise MalformedModuleError(f"its memory begins with {least} bytes; {bytes_max} is no maximum for that")
+            body = b"\x01\x01" + _leb128(pages_least) + _leb128(bytes_max // PAGE_BYTES)
+            head = wasm[section.end - section.size : section.end - section.size + 1]
+            return wasm[: section.end - section.size] + head + _leb128(len(body)) + body + wasm[section.end :]
+    return wasm
