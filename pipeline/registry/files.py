@@ -18,6 +18,7 @@ _BARE = frozenset({"token_file", "client_secret_file"})
 
 _MAGIC = b"\0asm"
 _CORE_VERSION = b"\1\0\0\0"
+_COMPONENT_VERSION = b"\x0d\0\1\0"
 _COMPONENT_LAYER = b"\1\0"
 
 
@@ -62,9 +63,9 @@ def _not_a_module(head: bytes) -> tuple[str, str]:
         return "{shown} is WebAssembly text, not a module", "compile it, e.g. with wat2wasm"
     if head[:4] != _MAGIC:
         return "{shown} is not a WebAssembly module: it does not begin with \\0asm", "build the module for wasm32"
-    if head[6:8] == _COMPONENT_LAYER:
-        return "{shown} is a component, not a core module", "build a core module; see docs/guest-abi.md"
-    if head[4:8] != _CORE_VERSION:
+    if head[6:8] == _COMPONENT_LAYER and head[4:8] != _COMPONENT_VERSION:
+        return "{shown} is a component of a version other than 13", "build it with a current toolchain"
+    if head[4:8] not in (_CORE_VERSION, _COMPONENT_VERSION):
         return "{shown} has a WebAssembly version other than 1", "build it with a current toolchain"
     return "", ""
 

@@ -131,7 +131,14 @@ def _sparse(path: Path) -> None:
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("(module)"), "WebAssembly text, not a module"),
-    "a component": (lambda path: path.write_bytes(b"\0asm\x0d\0\1\0"), "is a component"),
+    "an old component": (
+        lambda path: path.write_bytes(b"\0asm\x0c\0\1\0"),
+        "is a component of a version other than 13",
+    ),
+    "only a component's head": (
+        lambda path: path.write_bytes(b"\0asm\x0d\0\1\0"),
+        "does not export `penstock-v1-transform`",
+    ),
     "empty": (lambda path: path.write_bytes(b""), "is an empty file"),
     "10 GiB": (_sparse, "is larger than 32 MiB"),
     "a pipe": (_pipe, "is not a regular file"),
