@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from schemas.dead_letter import dead_letter
 from schemas.event import Event, TopicPartition
 from schemas.outcome import Violation, ViolationKind
+from tests.chaos.stage import Stage
 from tests.chaos.verdict import KINDS, judge
 from tests.e2e.stream import BAD_EVERY, fate, orders
 from tests.services.topics import Kept
@@ -81,3 +83,14 @@ def test_what_was_deleted_by_decision_is_not_missed_and_may_not_appear(topics: T
     assert judge(source, out, dead, {6}) == []
     out.insert(5, gone)
     assert judge(source, out, dead, {6}) == ["order 6 (emitted): emitted and dead-lettered (1, 0), expected (0, 0)"]
+
+
+def test_a_broker_that_forgot_a_transaction_is_named(tmp_path: Path) -> None:
+    stage = Stage("scene", 1, tmp_path, full=False, quiet=True)
+    stage.broker_folder.mkdir()
+    (stage.broker_folder / "server.log").write_text(
+        "4178 [TxnMarkerSenderThread-1] INFO kafka.coordinator.transaction.TransactionMarkerChannelManager - [Transaction Marker "
+        "Channel Manager 1]: Couldn't find leader endpoint for partitions Set(c.out-2, __consumer_offsets-3) while trying to send "
+        "transaction markers for c.in/2/c-orders, these partitions are likely deleted already and hence can be skipped\n"
+    )
+    assert stage.forgotten() == ["c.in/2/c-orders"]

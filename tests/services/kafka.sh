@@ -103,6 +103,7 @@ prepare() {
 launch() { # standard input and output are the caller's business; the pid file holds the java process
   "$@" java -Xms64m "-Xmx$KAFKA_HEAP" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
     -Dorg.slf4j.simpleLogger.defaultLogLevel="${KAFKA_LOG:-warn}" -Dorg.slf4j.simpleLogger.showDateTime=true \
+    -Dorg.slf4j.simpleLogger.log.kafka.coordinator.transaction.TransactionMarkerChannelManager=info \
     ${KAFKA_JVM:-} -cp "$LIBS/*" kafka.Kafka "$KAFKA_DATA/server.properties" \
     </dev/null >>"$KAFKA_DATA/server.log" 2>&1 &
   echo $! > "$PIDFILE"
