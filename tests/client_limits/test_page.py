@@ -17,7 +17,7 @@ LETTERS = [
     "AA",
     "AB",
     "AC",
-    *(f"W{n}" for n in range(1, 10)),
+    *(f"W{n}" for n in range(1, 15)),
     *(f"M{n}" for n in range(1, 5)),
 ]
 KAFKAS_OWN = {"X"}

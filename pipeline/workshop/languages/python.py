@@ -52,9 +52,9 @@ class Python:
             tree = Path(scratch)
             _copy_sources(project, options, tree)
             worlds = _write_world(project, tree)
-            command: list[str | Path] = [sys.executable, "-c", RUN, "--quiet", "--wit-path", worlds, "--world", WORLD]
-            command += ["componentize", "--stub-wasi", "--python-path", tree, ENTRY, "--output", out]
-            run_compiler(command, cwd=tree, environ=_environment(home), what="componentize-py")
+            line: list[str | Path] = [*command(), "--quiet", "--wit-path", worlds, "--world", WORLD]
+            line += ["componentize", "--stub-wasi", "--python-path", tree, ENTRY, "--output", out]
+            run_compiler(line, cwd=tree, environ=environment(home), what="componentize-py")
 
     def sources(self, project: Project) -> Sequence[Path]:
         """The folders of modules, and the SDK."""
@@ -85,7 +85,12 @@ def _write_world(project: Project, tree: Path) -> Path:
     return folder
 
 
-def _environment(home: Path) -> dict[str, str]:
+def command() -> list[str]:
+    """componentize-py, to be run in `environment`."""
+    return [sys.executable, "-c", RUN]
+
+
+def environment(home: Path) -> dict[str, str]:
     """Python's own variables would add modules of this machine to the guest."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "PIPENV"))
