@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import secrets
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,14 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.cli.case_view import CaseView, in_words, unlike_changes
+from pipeline.cli.hunt_view import show_hunt
 from pipeline.cli.project_names import complete_project
+from pipeline.events_file import event_fields
 from pipeline.workshop.cases.junit import TestCase, write_junit
 from pipeline.workshop.cases.running import ISOLATION_MS, Result, run_cases
 from pipeline.workshop.cases.update import file_of, update
+from pipeline.workshop.fuzz.hunt import Hunted, hunt
+from pipeline.workshop.fuzz.keeping import Kept, keep
 from pipeline.workshop.subjects import Subject, project_subjects, registry_subjects
 from sandbox import Sandbox
 from schemas.errors import ConfigError, Fault
@@ -31,13 +36,14 @@ class Tally:
     """What a whole run came to."""
 
     results: list[tuple[Subject, Result]] = field(default_factory=list)
+    hunts: list[tuple[Subject, Hunted, list[Kept]]] = field(default_factory=list)
     updated: int = 0
     """Cases whose expectations were rewritten."""
 
     @property
     def ok(self) -> bool:
-        """Everything passed."""
-        return all(result.ok for _, result in self.results)
+        """Everything passed, and nothing was found."""
+        return all(result.ok for _, result in self.results) and not any(kept for _, _, kept in self.hunts)
 
 
 def test(
@@ -68,6 +74,27 @@ def test(
     update_: Annotated[
         bool, typer.Option("--update", help="Write what came into the cases that fail; comments and order stay.")
     ] = False,
+    fuzz: Annotated[
+        int | None,
+        typer.Option(
+            help="Then run so many mutations of the cases' events, and report what misbehaves or is slow.",
+            metavar="N",
+            min=1,
+            max=10_000_000,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="For --fuzz: play a run again.", metavar="S", min=0, show_default=False)
+    ] = None,
+    found: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where --fuzz writes what it found; else the folder `found` of the project.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the cases that passed, too.")] = False,
 ) -> None:
@@ -80,7 +107,10 @@ def test(
 
     A case without `expect:` fails until --update writes what came. Look at the difference it makes before you keep it.
 
-    Exit code 1 when a case fails (with --update: when one still would); 2 for a bad case file, a bad registry, or a module that is not built.
+    --fuzz mutates the events: JSON, bytes, keys, headers, unicode, numbers, depth, size. Each fault is made as small as it gets and written
+    as a case and as an event for `penstock try`. The same seed gives the same inputs.
+
+    Exit code 1 when a case fails or --fuzz finds something; 2 for a bad case file, a bad registry, or a module that is not built.
 
     Example: penstock test mask-names --junit report.xml
     """
@@ -100,10 +130,17 @@ def test(
                 tally.results += [(subject, result) for result in results]
                 if not json:
                     view.show(subject.name, results)
+            if fuzz is not None:
+                hunted = hunt(subject, sandbox, fuzz, random_seed() if seed is None else seed)
+                kept = [keep(subject, hunted, one, found or _found_folder(subject)) for one in hunted.findings]
+                tally.hunts.append((subject, hunted, kept))
+                if not json:
+                    show_hunt(console, subject.name, hunted, kept)
     if not tally.results:
         raise ConfigError(Fault(f"no case's name holds {only!r}", "`penstock test -v` lists the names"))
     if junit is not None:
-        write_junit(junit, [_row(subject, result) for subject, result in tally.results], began)
+        rows = [_row(subject, result) for subject, result in tally.results]
+        write_junit(junit, rows + [row for hunt_ in tally.hunts for row in _hunt_rows(*hunt_)], began)
     if json:
         typer.echo(jsonlib.dumps(as_json(tally), indent=2, ensure_ascii=False))
     else:
@@ -129,6 +166,15 @@ def _print_sum(tally: Tally, console: Console) -> None:
         console.print(Text.assemble((passed, "bold green"), f" in {elapsed_ms:.0f} ms"))
 
 
+def random_seed() -> int:
+    """Of a run that was not told one; it is printed."""
+    return secrets.randbelow(1 << 32)
+
+
+def _found_folder(subject: Subject) -> Path:
+    return Path("found") if subject.project is None else subject.files[0].path.parent.parent / "found"
+
+
 def _row(subject: Subject, result: Result) -> TestCase:
     case = result.case
     words = in_words(result)
@@ -142,12 +188,46 @@ def _row(subject: Subject, result: Result) -> TestCase:
     )
 
 
+def _hunt_rows(subject: Subject, hunted: Hunted, kept: Sequence[Kept]) -> list[TestCase]:
+    """One row for each finding, or one that says that there is none."""
+    run = f"{hunted.inputs} inputs, seed {hunted.seed}"
+    rows = [
+        TestCase(subject.name, "fuzz", where.name, 0.0, failure=f"{one.fault.kind}: {one.fault.message} ({run})")
+        for one, where in zip(hunted.findings, kept, strict=True)
+    ]
+    return rows or [TestCase(subject.name, "fuzz", run, 0.0)]
+
+
 def as_json(tally: Tally) -> dict[str, Any]:
     """The report as plain data."""
     return {
         "ok": tally.ok,
         "updated": tally.updated,
         "cases": [_case_json(subject, result) for subject, result in tally.results],
+        "fuzz": [_hunt_json(*hunt_) for hunt_ in tally.hunts],
+    }
+
+
+def _hunt_json(subject: Subject, hunted: Hunted, kept: Sequence[Kept]) -> dict[str, Any]:
+    findings = [
+        {
+            "kind": one.fault.kind,
+            "message": one.fault.message,
+            "backtrace": one.fault.backtrace,
+            "input": one.number,
+            "count": one.count,
+            "event": event_fields(one.seed.event, one.seed.source),
+            "case": str(where.case),
+            "try": where.try_line,
+        }
+        for one, where in zip(hunted.findings, kept, strict=True)
+    ]
+    return {
+        "transformer": subject.name,
+        "inputs": hunted.inputs,
+        "seed": hunted.seed,
+        "findings": findings,
+        "others": hunted.others,
     }
 
 
