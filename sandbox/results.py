@@ -52,7 +52,7 @@ def judge(events: Sequence[Event], results: Sequence[Result], rules: Rules) -> A
             weight = (len(value) if value else 0) + (len(key) if key else 0) + (_weight(headers) if headers else 0)
             if weight > limit:
                 flawed = True
-                append(_too_large(weight, limit))
+                append(too_large(weight, limit))
             else:
                 append(Emitted((Event(event.offset, event.timestamp, key, value, headers, event.to),)))
         else:
@@ -98,7 +98,7 @@ def _judge_records(event: Event, records: Sequence[ResultRecord], rules: Rules) 
         headers = event.headers if record.headers is None else record.headers
         weight += len(record.key or b"") + len(record.value or b"") + _weight(headers)
         made.append(Event(event.offset, event.timestamp, record.key, record.value, headers, record.topic))
-    return _too_large(weight, rules.output_bytes_max) if weight > rules.output_bytes_max else Emitted(tuple(made))
+    return too_large(weight, rules.output_bytes_max) if weight > rules.output_bytes_max else Emitted(tuple(made))
 
 
 def _weight(headers: Headers) -> int:
@@ -116,7 +116,8 @@ def _rejection(code: str, message: str, rules: Rules) -> Violation:
     )
 
 
-def _too_large(weight: int, limit: int) -> Trouble:
+def too_large(weight: int, limit: int) -> Trouble:
+    """The trouble of more output than is allowed, in bytes."""
     message = f"emitted {weight} bytes of keys, values and headers; {limit} is the most per event"
     return Trouble(ViolationKind.OUTPUT_TOO_LARGE, message)
 

@@ -25,6 +25,7 @@ from sandbox.guest import GuestPlan
 from sandbox.host import HostImport, Services, granted_imports
 from sandbox.modules import ModuleBytes, ModuleShape
 from sandbox.results import Rules
+from sandbox.sections import MalformedModuleError, read_metadata
 from sandbox.session import BATCH_MEMORY_PART, SessionPlan
 from sandbox.slots import Slots
 from sandbox.stats import Counters, SandboxStats
@@ -95,24 +96,21 @@ class Sandbox:
 
         Raises ModuleFault when the module is at fault, ConfigError when its settings or limits cannot be had.
         """
-        if spec.encoding != "raw":
-            raise ConfigError(
-                Fault(f"`{spec.encoding}`: this version has `raw` only", path=f"transformers.{spec.name}.encoding")
-            )
         source = modules.read(spec, wasm)
         instance = spec.instance or modules.suited_instance(source.wasm)
         reused = instance is InstancePolicy.REUSED  # it lives long: it must not use up the pool
         pooled = not reused and not source.is_component
         key = self._key(f"transformers.{spec.name}", spec.engine, spec.limits, pooled=pooled)
         module = self._compiler.compile(source, key)
+        resolved = replace(spec, encoding=_encoding(spec, source))
         granted = granted_imports(spec.capabilities, self._extra_imports)
         guests: GuestPlan | ComponentPlan
         if isinstance(module, Component):
-            guests = self._component(spec, source, module, granted, key)
+            guests = self._component(resolved, source, module, granted, key)
         else:
             shape = modules.inspect(spec, module, source.wasm, granted)
             guests = self._guests(spec, shape, self._link(source, module, shape, spec.limits, key), key)
-        plan = self._session_plan(spec, source, guests, instance)
+        plan = self._session_plan(resolved, source, guests, instance)
         _start_once(guests)
         return Transformer(spec, source.sha256, plan)
 
@@ -232,7 +230,7 @@ class Sandbox:
             link = ComponentLink(engine, component, shape.imports, store_limits(spec.limits), metered=key.metered)
         except LinkError as error:
             raise ModuleFault(source.name, f"cannot be linked: {error}") from None
-        empty = abi.BatchEncoder(TopicPartition("", 0), spec.encoding)
+        empty = abi.BatchEncoder(TopicPartition("", 0), spec.encoding or "raw")
         return ComponentPlan(
             name=spec.name,
             link=link,
@@ -241,7 +239,7 @@ class Sandbox:
             configure=shape.configure,
             config=config_text(dict(spec.config)),
             probe=(empty.head, empty.body(())),
-            decoded=spec.encoding != "raw",
+            decoded=spec.encoding == "event",
             ticker=self._ticker,
             services=self._services,
             clock_ns=self._clock_ns,
@@ -275,7 +273,7 @@ class Sandbox:
             guests=guests,
             rules=Rules(spec.name, source.sha256, limits.describe(), limits.output_bytes_per_event, None),
             instance=instance,
-            encoding=spec.encoding,
+            encoding=spec.encoding or "raw",
             isolation_budget_ms=self._isolation_budget_ms or isolation_budget_ms(limits.deadline_ms),
             trace=self._trace,
             frame_bytes_max=min(limits.allocation_bytes_max, guests.memory_bytes_max // BATCH_MEMORY_PART),
@@ -286,6 +284,22 @@ class Sandbox:
             return None
         with self._lock:
             return self._pools.setdefault(key, Slots(key.pool.slots))
+
+
+def _encoding(spec: TransformerSpec, source: ModuleBytes) -> str:
+    """As the registry says, else as the module does, else raw. Raises ConfigError, ModuleFault for a section that cannot be read."""
+    if spec.encoding is None:
+        try:
+            said = read_metadata(source.wasm)
+        except MalformedModuleError as error:
+            raise ModuleFault(spec.name, str(error), f"set transformers.{spec.name}.encoding") from None
+        return "raw" if said is None else said.encoding
+    if spec.encoding not in abi.ENCODINGS:
+        problem = f"{spec.encoding!r} is not an encoding"
+        raise ConfigError(
+            Fault(problem, f"use {' or '.join(abi.ENCODINGS)}", path=f"transformers.{spec.name}.encoding")
+        )
+    return spec.encoding
 
 
 def _start_once(plan: GuestPlan | ComponentPlan) -> None:

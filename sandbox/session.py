@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from sandbox.changes import ChangeEncoder, merged
 from sandbox.components import ComponentPlan
 from sandbox.guest import GuestPlan, SlowStart
 from sandbox.isolation import SLOW, Findings, Isolation
@@ -86,7 +87,9 @@ class Session:
         self._guest = plan.guests.guest()
         self._pace = Pace()
         self._source: TopicPartition | None = None
-        self._encoder = BatchEncoder(TopicPartition("", 0))
+        self._encoder: BatchEncoder = BatchEncoder(TopicPartition("", 0))
+        self._changes: ChangeEncoder | None = None
+        """The encoder, in `encoding: event`."""
         self._tally = Tally(0)
         self._part: Sequence[Event] = ()
         self._codec: Codec | None = None
@@ -107,9 +110,7 @@ class Session:
         self._tally = tally = Tally(self._limits.log_bytes_per_batch)
         self._set_source(batch.source)
         try:
-            outcomes = (
-                self._run_records(batch.events) if isinstance(batch.events, Records) else self._decide(batch.events)
-            )
+            outcomes = self._run(batch.events)
         finally:
             self._part, self._codec = (), None
             self._count()
@@ -162,6 +163,21 @@ class Session:
     def is_spent(self) -> bool:
         """The isolation budget is used up, or `stop` was called."""
         return self._stopping or self._tally.wasted_ns > self._budget_ns
+
+    def _run(self, events: Sequence[Event]) -> Sequence[Outcome]:
+        if self._changes is not None:
+            return self._run_changes(self._changes, events)
+        return self._run_records(events) if isinstance(events, Records) else self._decide(events)
+
+    def _run_changes(self, changes: ChangeEncoder, events: Sequence[Event]) -> Sequence[Outcome]:
+        """Decoded; what cannot be has its verdict, and the others run without it."""
+        events = events.events() if isinstance(events, Records) else events
+        try:
+            good, undecodable = changes.take(events)
+            decided = self._decide(good)
+        finally:
+            changes.forget()
+        return merged(len(events), decided, undecodable) if undecodable else decided
 
     def _run_records(self, records: Records) -> Sequence[Outcome]:
         """With a codec at hand; as single events where they cross in small pieces, each of which would cost a look at whole sections."""
@@ -280,6 +296,8 @@ class Session:
                     self._codec = carried = None
                 if carried is not None:
                     return carried
+            if self._changes is not None:
+                return self._changes.judge(events, answer)
             return judge(events, decode_results(answer, len(events)), self._plan.rules)
         except FrameError as error:
             message = f"the result frame is not what the ABI says: {error}"
@@ -330,7 +348,8 @@ class Session:
     def _set_source(self, source: TopicPartition) -> None:
         if source != self._source:
             self._source = source
-            self._encoder = BatchEncoder(source, self._plan.encoding)
+            self._changes = ChangeEncoder(source, self._plan.rules) if self._plan.encoding == "event" else None
+            self._encoder = self._changes or BatchEncoder(source)
 
     def _count(self) -> None:
         tally = self._tally

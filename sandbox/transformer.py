@@ -28,6 +28,11 @@ class Transformer:
         return self._plan.instance
 
     @property
+    def encoding(self) -> str:
+        """How values are handed over: as the registry says, else as the module does."""
+        return self._plan.encoding
+
+    @property
     def limits(self) -> Limits:
         """What one event may cost."""
         return self.spec.limits

@@ -21,6 +21,8 @@ CONFIGURE: Final = "penstock_v1_configure"
 CURSOR: Final = "penstock_v1_cursor"
 INITIALIZE: Final = "_initialize"
 IMPORT_MODULE: Final = "penstock"
+ENCODINGS: Final = ("raw", "event")
+"""How values are handed over: the record's own bytes, or the change event in them."""
 
 ERROR_DENIED: Final = -1
 ERROR_BAD_POINTER: Final = -2
@@ -77,8 +79,34 @@ class Reject(msgspec.Struct, tag=3, frozen=True, gc=False, array_like=True, forb
 Result = Drop | Replace | Emit | Reject | None
 """What a guest says about one event; None (msgpack nil) is "unchanged"."""
 
+
+class ChangeRecord(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """A `ResultRecord` in `encoding: event`: its value is a change event's msgpack, or msgpack's nil."""
+
+    topic: str | None
+    key: bytes | None
+    value: msgspec.Raw
+    headers: ResultHeaders | None
+
+
+class ReplaceChange(msgspec.Struct, tag=1, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """`[1, value]` in `encoding: event`."""
+
+    value: msgspec.Raw
+
+
+class EmitChanges(msgspec.Struct, tag=2, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """`[2, records]` in `encoding: event`."""
+
+    records: Annotated[tuple[ChangeRecord, ...], msgspec.Meta(max_length=RECORDS_MAX)]
+
+
+ChangeResult = Drop | ReplaceChange | EmitChanges | Reject | None
+"""`Result` in `encoding: event`: what lies in a value is not looked into yet."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Result]).decode
+_decode_changes = msgspec.msgpack.Decoder(list[ChangeResult]).decode
 _decode_reject = msgspec.msgpack.Decoder(Reject).decode
 
 
@@ -116,6 +144,17 @@ def decode_results(frame: bytes, count: int) -> list[Result]:
         raise FrameError(f"{claimed} results for {count} events")
     try:
         return _decode(frame)
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, MemoryError) as error:
+        raise FrameError(str(error)) from None
+
+
+def decode_change_results(frame: bytes, count: int) -> list[ChangeResult]:
+    """`decode_results` for `encoding: event`. Raises FrameError."""
+    claimed = _array_length(frame)
+    if claimed != count:
+        raise FrameError(f"{claimed} results for {count} events")
+    try:
+        return _decode_changes(frame)
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, MemoryError) as error:
         raise FrameError(str(error)) from None
 

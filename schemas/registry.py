@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from schemas.abi import ENCODINGS
 from schemas.capabilities import Capability
 from schemas.fields import (
     TOPIC_PATTERN,
@@ -60,10 +61,8 @@ def _profile(value: object) -> object:
 
 
 def _encoding(value: object) -> object:
-    if value == "event":
-        refuse("{shown} encoding is not served yet", "use encoding: raw; the guest gets the record's own bytes")
-    if value != "raw":
-        refuse("{shown} is not an encoding", "use encoding: raw")
+    if value not in ENCODINGS:
+        refuse("{shown} is not an encoding", "use encoding: raw (the record's own bytes) or event (decoded)")
     return value
 
 
@@ -71,7 +70,7 @@ _TEXT = {"type": "string"}
 _SOURCE = {"type": "string", "pattern": or_variable(f"{TOPIC_PATTERN}|/.+/")}
 
 Profile = Annotated[str, BeforeValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})]
-Encoding = Annotated[str, BeforeValidator(_encoding), WithJsonSchema({"type": "string", "enum": ["raw"]})]
+Encoding = Annotated[str, BeforeValidator(_encoding), WithJsonSchema({"type": "string", "enum": list(ENCODINGS)})]
 Texts = Annotated[
     tuple[Text, ...],
     BeforeValidator(_listed),
@@ -221,7 +220,9 @@ class TransformerEntry(_Behaviour):
         default=None, repr=False, description="Handed to the guest's penstock_v1_configure, as msgpack."
     )
     encoding: Encoding | None = Field(
-        default=None, description="How events are handed over; raw is the record's own bytes."
+        default=None,
+        description="How values are handed over: raw is the record's own bytes, event the Debezium change event in them. "
+        "Without it, as the module says, else raw.",
     )
     function: Text | None = Field(default=None, description="The exported entry point, if not penstock_v1_transform.")
 

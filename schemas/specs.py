@@ -89,7 +89,8 @@ class TransformerSpec:
     """Lower-case hex pin; the module is refused when its bytes hash to something else."""
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Handed to the guest; it may carry secrets (a salt, a token): not printed."""
-    encoding: str = "raw"
+    encoding: str | None = None
+    """One of `schemas.abi.ENCODINGS`; None is what the module's section `penstock` says, else `raw`."""
     instance: InstancePolicy | None = None
     """None is what suits the module: `per-batch` for a core module, `reused` for a component, which starts slowly."""
     limits: Limits = field(default_factory=Limits)

@@ -329,9 +329,9 @@ def test_names_in_messages_are_short_and_harmless(sandbox: Sandbox) -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_only_raw_encoding_is_offered(sandbox: Sandbox) -> None:
-    with pytest.raises(ConfigError, match="encoding"):
-        sandbox.load(spec(encoding="event"), guest("saboteur"))
+def test_another_encoding_than_raw_and_event_is_refused(sandbox: Sandbox) -> None:
+    with pytest.raises(ConfigError, match="encoding: 'row' is not an encoding — use raw or event"):
+        sandbox.load(spec(encoding="row"), guest("saboteur"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Source formats: a record's bytes as a change event, and back."""
