@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ import pytest
 
 from pipeline.workshop import toolchains
 from pipeline.workshop.errors import MissingToolchainError
-from tests.workshop.tools import absent, need
+from tests.workshop.tools import absent, need, templated
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("pipeline", "sandbox", "schemas")
@@ -81,7 +82,7 @@ class Elsewhere:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=900,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -158,6 +159,26 @@ def test_a_guest_is_made_and_built_far_from_any_checkout(elsewhere: Elsewhere) -
     assert (said["metadata"]["name"], said["refused"]) == ("shout", [])
     assert {path.name for path in elsewhere.here.iterdir()} == {"shout"}
     shutil.rmtree(elsewhere.here / "shout")
+
+
+@pytest.mark.parametrize("language", templated())
+def test_every_language_builds_with_what_the_wheel_ships(
+    elsewhere: Elsewhere, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The toolchains are those that this checkout has fetched; SDK, template and pins are the wheel's."""
+    need(language)
+    kept = toolchains.cache_folder()
+    kept.mkdir(exist_ok=True)
+    (tmp_path / "penstock").mkdir()
+    (tmp_path / "penstock" / "toolchains").symlink_to(kept)
+    users = {"PATH": os.environ["PATH"], "HOME": str(Path.home()), "XDG_CACHE_HOME": str(tmp_path)}
+    monkeypatch.setattr(elsewhere, "environ", elsewhere.environ | users | {"PENSTOCK_NO_FETCH": "0"})
+    name = f"guest-in-{language}"
+    elsewhere.penstock("new", language, name)
+    elsewhere.penstock("build", name)
+    said = json.loads(elsewhere.penstock("inspect", *map(str, (elsewhere.here / name).glob("build/*.wasm")), "--json"))
+    assert (said["metadata"]["name"], said["refused"]) == (name, [])
+    shutil.rmtree(elsewhere.here / name)
 
 
 def test_the_extra_brings_what_the_toolchains_pin() -> None:
