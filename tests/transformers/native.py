@@ -1,4 +1,4 @@
-"""Programs in C around the C SDK, compiled for this machine with sanitizers, and a way to ask them questions."""
+"""Programs around the SDKs for C and Zig, compiled for this machine with everything checked, and a way to ask them questions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO
 from pipeline.workshop import toolchains
 
 HERE = Path(__file__).parent
-SDK = HERE.parents[1] / "transformers" / "sdk" / "c"
+SDK = HERE.parents[1] / "transformers" / "sdk"
 PLAIN = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-g"]
 
 
@@ -22,8 +22,16 @@ def compiled(source: str, out: Path) -> Path:
     command = (
         [cc, *sanitizers] if cc else [str(toolchains.zig()), "cc", "-fsanitize=undefined", "-fsanitize-trap=undefined"]
     )
-    command += [*PLAIN, f"-I{SDK}", "-o", str(out), str(HERE / "c" / source)]
+    command += [*PLAIN, f"-I{SDK / 'c'}", "-o", str(out), str(HERE / "c" / source)]
     subprocess.run(command, check=True, env=toolchains.zig_environment(), timeout=300)
+    return out
+
+
+def compiled_zig(source: str, out: Path) -> Path:
+    """`tests/transformers/zig/SOURCE` in zig's debug mode, which traps on overflow and on whatever lies outside of a slice."""
+    command = [str(toolchains.zig()), "build-exe", "-ODebug", "--dep", "penstock", f"-Mroot={HERE / 'zig' / source}"]
+    command += [f"-Mpenstock={SDK / 'zig' / 'penstock.zig'}", f"-femit-bin={out}"]
+    subprocess.run(command, check=True, env=toolchains.zig_environment(), cwd=out.parent, timeout=300)
     return out
 
 

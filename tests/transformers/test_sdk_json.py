@@ -1,4 +1,4 @@
-"""The C SDK's JSON scanner and editor, natively and under sanitizers, held against Python's `json`."""
+"""The JSON scanners and editors of the SDKs for C and Zig, natively and with everything checked, held against Python's `json`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transformers.native import Driver, compiled
+from tests.transformers.native import Driver, compiled, compiled_zig
 from tests.transformers.test_properties import EVERYTHING, NumberText, Spaces, Text, Value, written
 
 SEED = """ {"a" : [1, -0.5e+10 ,"x\\u00e9\\"\\\\" , {} ,[ ] ], "é😀":{"b":true,"c":null,"d":[false,{"e":0}]} , "long text here":1E5} """
@@ -70,9 +70,10 @@ ODD += [
 DEPTH_MAX = 512
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    program = Driver(compiled("json_driver.c", tmp_path_factory.mktemp("c") / "json"))
+@pytest.fixture(scope="module", params=["c", "zig"])
+def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    out = tmp_path_factory.mktemp(request.param) / "json"
+    program = Driver(compiled("json_driver.c", out) if request.param == "c" else compiled_zig("json_driver.zig", out))
     yield program
     assert program.close() == 0
 
