@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.workshop.cases.model import Expected
+from pipeline.workshop.cases.reading import read_case_file
 from sandbox import Sandbox, Transformer
 from schemas.event import Batch, Event, TopicPartition
 from schemas.limits import Limits
@@ -32,6 +34,9 @@ class Case:
     config: Mapping[str, Any]
     event: Event
     expect: Mapping[str, Any]
+    """As it is written."""
+    expected: Expected
+    """As `penstock test` reads it."""
 
     def __str__(self) -> str:
         return f"{self.guest}/{self.file}: {self.name}"
@@ -43,11 +48,19 @@ def cases() -> list[Case]:
 
 
 def _cases_of(path: Path) -> list[Case]:
-    written = json.loads(path.read_text())
-    guest = path.parent.parent.name
+    file = read_case_file(path)
+    written = file.document.data["cases"]
     return [
-        Case(guest, path.stem, case["name"], written["config"], event_of(case["event"]), case["expect"])
-        for case in written["cases"]
+        Case(
+            guest=path.parent.parent.name,
+            file=path.stem,
+            name=case.name,
+            config=case.settings.config or {},
+            event=case.steps[0].event,
+            expect=written[case.number]["expect"],
+            expected=case.steps[0].expected,
+        )
+        for case in file.cases
     ]
 
 
