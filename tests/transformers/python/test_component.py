@@ -90,6 +90,35 @@ def _told(outcome: Outcome) -> Any:
     return outcome.code if isinstance(outcome, Violation) else outcome
 
 
+CHANGES = [
+    '{"before":null,"after":{"id":12345678901234567,"first_name":"Zoë","amount":"19.90","quantity":3,"ratio":1.50},"op":"c"}',
+    '{"before":{"id":1},"after":{"id":1,"amount":"20000","status":"paid"},"source":{"lsn":1},"op":"u","ts_ms":5}',
+    '{"before":{"id":1},"after":null,"op":"d"}',
+    '{"schema":null,"payload":{"before":null,"after":{"amount":"1","currency":"USD"},"op":"r"}}',
+    '{"before":null,"after":{"status":"draft"},"op":"c"}',
+    '{"before":null,"after":{"amount":"much"},"op":"c"}',
+]
+
+
+def test_the_same_function_on_events_that_the_host_has_decoded(python_sandbox: Sandbox, enrich_order: Path) -> None:
+    config = {"currency": "EUR", "drop_statuses": ["draft"], "flag_above": "10000.00", "flag_topic": "flagged"}
+    raw = load(python_sandbox, enrich_order, config, encoding="raw")
+    decoded = load(python_sandbox, enrich_order, config, encoding="event")
+    events = [Event(at, 7, b"k", text.encode()) for at, text in enumerate(CHANGES)] + [Event(9, 7, b"k", None)]
+    ours, theirs = (guest.run(Batch(SOURCE, events)).outcomes for guest in (decoded, raw))
+    assert [_meaning(one) for one in ours] == [_meaning(one) for one in theirs]
+    assert [type(one) for one in ours] == [Emitted] * 4 + [Dropped, Violation, Emitted]
+
+
+def _meaning(outcome: Outcome) -> Any:
+    match outcome:
+        case Emitted():
+            return [(one.to, one.key, canonical(one.value), one.headers) for one in outcome.events]
+        case Violation():
+            return outcome.kind, outcome.code
+    return "dropped"
+
+
 def test_it_says_who_it_is_and_imports_nothing_but_fail(enrich_order: Path) -> None:
     assert read_metadata(enrich_order.read_bytes()) == Metadata(
         name="enrich-order", version="0.1.0", sdk="python/0.1.0"

@@ -37,16 +37,14 @@ class Source:
 class Event:
     """A record as it lies in the topic. `key` and `value` are its bytes; None is none, and a None value a tombstone."""
 
-    __slots__ = ("_frame", "_headers", "_key", "_value", "offset", "source", "timestamp_ms")
+    __slots__ = ("_fields", "_frame", "_key_at", "_value_at", "offset", "source", "timestamp_ms")
 
     def __init__(self, source: Source, frame: str, fields: list[Any], key: int, value: int) -> None:
         self.source = source
         self._frame = frame
         self.offset, self.timestamp_ms = fields[0], fields[1]
         """Milliseconds since 1970."""
-        self._key = (key, fields[2])
-        self._value = (value, fields[3])
-        self._headers = (value, fields)
+        self._fields, self._key_at, self._value_at = fields, key, value
 
     @property
     def topic(self) -> str:
@@ -61,17 +59,17 @@ class Event:
     @property
     def key(self) -> bytes | None:
         """The record's key."""
-        return _bytes(self._frame, *self._key)
+        return _bytes(self._frame, self._key_at, self._fields[2])
 
     @property
     def value(self) -> bytes | None:
         """The record's value. With `encoding: event`, that of a change event is its JSON text, or its msgpack."""
-        return _bytes(self._frame, *self._value)
+        return _bytes(self._frame, self._value_at, self._fields[3])
 
     @property
     def text(self) -> str | None:
         """The value as text. Raises Reject `not-text` when it is no UTF-8."""
-        at, length = self._value
+        at, length = self._value_at, self._fields[3]
         if length is None:
             return None
         if length < 0:
@@ -81,10 +79,9 @@ class Event:
     @property
     def headers(self) -> tuple[tuple[str, bytes | None], ...]:
         """Names and contents, in order."""
-        at, fields = self._headers
-        at += abs(fields[3] or 0)
+        at = self._value_at + abs(self._fields[3] or 0)
         found = []
-        for name, length in fields[4]:
+        for name, length in self._fields[4]:
             found.append((name, _bytes(self._frame, at, length)))
             at += abs(length or 0)
         return tuple(found)
@@ -186,7 +183,7 @@ class Row(MutableMapping[str, Any]):
         last = {name: at for at, (name, *_) in enumerate(found)}
         if any(changed.get(name, "") is None for name in last):
             return [(self._start, self._end, self._rewritten(found))]
-        edits = [(found[at][1], found[at][2], changed.pop(name)) for name, at in last.items() if name in changed]
+        edits = sorted((found[at][1], found[at][2], changed.pop(name)) for name, at in last.items() if name in changed)
         added = [(name, text) for name, text in changed.items() if text is not None]
         if added:
             edits.append(self._appended(added))
@@ -228,7 +225,7 @@ class ChangeEvent(Event):
 
     def read(self) -> bool:
         """Decode the value; False for a tombstone. Raises Reject."""
-        at, length = self._value
+        at, length = self._value_at, self._fields[3]
         if length is None:
             return False
         if self.source.encoding == "event":
@@ -256,15 +253,14 @@ class ChangeEvent(Event):
         """The value with the edits that were made so far."""
         if self.source.encoding == "event":
             return self._change | {"before": _plain(self.before), "after": _plain(self.after)}
-        at, length = self._value
-        text = self._frame[at : at + length]
-        edits = [edit for row in (self.before, self.after) if row is not None for edit in row.edits()]
-        pieces, done = [], 0
-        for start, end, new in sorted(edits):
-            pieces += (text[done:start], new)
-            done = end
-        pieces.append(text[done:])
-        return "".join(pieces)
+        at = self._value_at
+        text = self._frame[at : at + self._fields[3]]
+        edits = [] if self.after is None else self.after.edits()
+        if self.before is not None:
+            edits = sorted(edits + self.before.edits())
+        for start, end, new in reversed(edits):
+            text = f"{text[:start]}{new}{text[end:]}"
+        return text
 
     def _take(self, change: dict[str, Any]) -> bool:
         self._change = change

@@ -7,6 +7,7 @@ import json
 import re
 from decimal import Decimal
 from json.decoder import scanstring
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 DEPTH_MAX = 512
@@ -130,9 +131,14 @@ _escaped = json.JSONEncoder(check_circular=False, allow_nan=False, separators=("
 
 def dumps(value: Any) -> str:
     """Compact JSON. A `Decimal` is written with its own digits. Raises TypeError, ValueError for what JSON cannot say."""
-    if type(value) is str:
-        return _string(value)
-    if isinstance(value, Decimal):
+    kind = type(value)
+    if kind is str:
+        return _quoted(value) if value.isascii() else _string(value)
+    if kind is int:
+        return int.__repr__(value)
+    if value is None:
+        return "null"
+    if kind is Decimal:
         return _decimal(value)
     try:
         text = _plain(value)
@@ -142,7 +148,7 @@ def dumps(value: Any) -> str:
 
 
 def _string(value: str) -> str:
-    return _plain(value) if value.isascii() or _is_text(value) else _escaped(value)
+    return _quoted(value) if _is_text(value) else _escaped(value)
 
 
 def _is_text(text: str) -> bool:
