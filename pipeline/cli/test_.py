@@ -19,7 +19,7 @@ from pipeline.cli.case_view import CaseView, in_words, unlike_changes
 from pipeline.cli.hunt_view import show_hunt
 from pipeline.cli.project_names import complete_project
 from pipeline.events_file import event_fields
-from pipeline.workshop.cases.junit import TestCase, write_junit
+from pipeline.workshop.cases.junit import ReportRow, write_junit
 from pipeline.workshop.cases.running import ISOLATION_MS, Result, run_cases
 from pipeline.workshop.cases.update import file_of, update
 from pipeline.workshop.fuzz.hunt import Hunted, hunt
@@ -175,10 +175,10 @@ def _found_folder(subject: Subject) -> Path:
     return Path("found") if subject.project is None else subject.files[0].path.parent.parent / "found"
 
 
-def _row(subject: Subject, result: Result) -> TestCase:
+def _row(subject: Subject, result: Result) -> ReportRow:
     case = result.case
     words = in_words(result)
-    return TestCase(
+    return ReportRow(
         suite=subject.name,
         group=str(case.path),
         name=case.name,
@@ -188,14 +188,14 @@ def _row(subject: Subject, result: Result) -> TestCase:
     )
 
 
-def _hunt_rows(subject: Subject, hunted: Hunted, kept: Sequence[Kept]) -> list[TestCase]:
+def _hunt_rows(subject: Subject, hunted: Hunted, kept: Sequence[Kept]) -> list[ReportRow]:
     """One row for each finding, or one that says that there is none."""
     run = f"{hunted.inputs} inputs, seed {hunted.seed}"
     rows = [
-        TestCase(subject.name, "fuzz", where.name, 0.0, failure=f"{one.fault.kind}: {one.fault.message} ({run})")
+        ReportRow(subject.name, "fuzz", where.name, 0.0, failure=f"{one.fault.kind}: {one.fault.message} ({run})")
         for one, where in zip(hunted.findings, kept, strict=True)
     ]
-    return rows or [TestCase(subject.name, "fuzz", run, 0.0)]
+    return rows or [ReportRow(subject.name, "fuzz", run, 0.0)]
 
 
 def as_json(tally: Tally) -> dict[str, Any]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xmlschema import XMLSchema
 
+from pipeline.workshop.cases.junit import ReportRow, junit
 from tests.sandbox.guests import guest
 from tests.workshop.loop import MODULES, ROOT, penstock, shop
 
+SCHEMA = XMLSchema(str(Path(__file__).with_name("junit.xsd")))
 ORDER = 'event: {value: {op: c, after: {first_name: A, last_name: B, amount: "2.50"}}}'
 ENRICHED = 'after: {first_name: A, last_name: B, amount: "2.50", currency: EUR, amount_cents: 250, full_name: A B}'
 
@@ -162,6 +168,7 @@ cases:
     report = tmp_path / "deep" / "report.xml"
     done = penstock("test", "--registry", shop(tmp_path, "uppercase", cases), "--junit", report)
     assert done.code == 1
+    SCHEMA.validate(str(report))
     (suite,) = ElementTree.parse(report).getroot()
     assert suite.attrib["name"] == "uppercase"
     assert (suite.attrib["tests"], int(suite.attrib["failures"]) + int(suite.attrib["errors"])) == ("3", 2)
@@ -169,6 +176,15 @@ cases:
     assert list(rows) == ["good <&> \\u0001", "bad", "worse"]
     failure = rows["bad"].find("failure")
     assert failure is not None and failure.text == "expected unchanged, got emitted 1 record"
+
+
+@settings(deadline=None)
+@given(names=st.lists(st.text(), min_size=1, max_size=4), failure=st.text(), error=st.text())
+def test_whatever_is_said_the_report_is_valid(names: list[str], failure: str, error: str) -> None:
+    cases = [ReportRow(name, name, name, 1e-9, failure, error) for name in names]
+    written = junit(cases, datetime.now(UTC)).decode()
+    SCHEMA.validate(written)
+    assert len(list(ElementTree.fromstring(written).iter("testcase"))) == len(names)
 
 
 @pytest.mark.parametrize(

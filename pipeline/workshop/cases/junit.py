@@ -18,7 +18,7 @@ _UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 @dataclass(frozen=True, slots=True)
-class TestCase:
+class ReportRow:
     """One row of the report."""
 
     suite: str
@@ -33,7 +33,7 @@ class TestCase:
     """Why it could not be run; empty when it could."""
 
 
-def write_junit(path: Path, cases: Sequence[TestCase], now: datetime) -> None:
+def write_junit(path: Path, cases: Sequence[ReportRow], now: datetime) -> None:
     """The report as a file. Raises ConfigError when it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,9 +44,9 @@ def write_junit(path: Path, cases: Sequence[TestCase], now: datetime) -> None:
         ) from None
 
 
-def junit(cases: Sequence[TestCase], now: datetime) -> bytes:
+def junit(cases: Sequence[ReportRow], now: datetime) -> bytes:
     """The report. `now` is when the run began."""
-    suites: dict[str, list[TestCase]] = {}
+    suites: dict[str, list[ReportRow]] = {}
     for case in cases:
         suites.setdefault(case.suite, []).append(case)
     root = ET.Element("testsuites")
@@ -57,13 +57,13 @@ def junit(cases: Sequence[TestCase], now: datetime) -> bytes:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{written}\n'.encode()
 
 
-def _suite(number: int, name: str, cases: Sequence[TestCase], now: datetime) -> ET.Element:
+def _suite(number: int, name: str, cases: Sequence[ReportRow], now: datetime) -> ET.Element:
     suite = ET.Element(
         "testsuite",
         {
             "id": str(number),
             "package": "penstock",
-            "name": _said(name),
+            "name": _name(name),
             "timestamp": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
             "hostname": "localhost",
             "tests": str(len(cases)),
@@ -80,10 +80,10 @@ def _suite(number: int, name: str, cases: Sequence[TestCase], now: datetime) -> 
     return suite
 
 
-def _case(suite: ET.Element, case: TestCase) -> None:
+def _case(suite: ET.Element, case: ReportRow) -> None:
     attributes: Mapping[str, str] = {
-        "name": _said(case.name),
-        "classname": _said(f"{case.suite}.{case.group}"),
+        "name": _name(case.name),
+        "classname": _name(f"{case.suite}.{case.group}"),
         "time": _seconds(case.seconds),
     }
     element = ET.SubElement(suite, "testcase", dict(attributes))
@@ -96,6 +96,11 @@ def _case(suite: ET.Element, case: TestCase) -> None:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.6f}"
+
+
+def _name(text: str) -> str:
+    """Readers take white space at the ends away, and want a name to be left."""
+    return _said(text).strip() or "(blank)"
 
 
 def _said(text: str) -> str:
