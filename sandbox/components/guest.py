@@ -18,7 +18,7 @@ from sandbox.components.frames import TEXT_PARTS_MAX, TEXT_SPARE_CHARACTERS, bat
 from sandbox.components.link import ComponentLink, ComponentSeat
 from sandbox.components.shape import INSTANCES_MAX
 from sandbox.epoch import EpochTicker
-from sandbox.guest import FREE_FUEL, SlowStart
+from sandbox.guest import FREE_FUEL, RefusedConfig, SlowStart
 from sandbox.host import HostState, Services
 from sandbox.stats import Counters
 from sandbox.traps import Readings, Trouble, classify
@@ -204,7 +204,7 @@ class ComponentGuest:
         trouble = classify(facts, self._host, plan.limits, self._readings(began))
         if phase != "its start function" and trouble.code:
             problem = f"refuses its configuration: {trouble.message}"
-            return ModuleFault(plan.name, problem, f"check transformers.{plan.name}.config")
+            return RefusedConfig(plan.name, problem, f"check transformers.{plan.name}.config")
         detail = f"\n{trouble.backtrace}" if trouble.backtrace else ""
         kind = SlowStart if trouble.kind is ViolationKind.DEADLINE else ModuleFault
         return kind(plan.name, f"{phase} failed: {trouble.kind}: {trouble.message}{detail}")

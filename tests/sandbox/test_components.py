@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox import Limits, Sandbox, Transformer
+from sandbox.guest import RefusedConfig
 from sandbox.host import HostImport, HostState
 from sandbox.memory import GuestMemory
 from sandbox.modules import usual_instance
@@ -203,7 +204,7 @@ def test_a_capability_is_needed_and_named(bench: Bench) -> None:
 
 def test_a_config_is_taken_or_refused(bench: Bench) -> None:
     assert kinds(load(bench, config={"currency": "EUR"}).run(batch([b"~"])).outcomes) == ["emitted"]
-    with pytest.raises(ModuleFault, match=r"refuses its configuration: .*boom: told so") as fault:
+    with pytest.raises(RefusedConfig, match=r"refuses its configuration: .*boom: told so") as fault:
         load(bench, config={"currency": "!"})
     assert fault.value.remedy == "check transformers.guest.config"
     without = changed('(func (export "penstock-v1-configure")', '(func (export "other")')
