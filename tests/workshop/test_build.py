@@ -177,6 +177,24 @@ def test_no_sources_is_said(project: Project) -> None:
         compile_project(project)
 
 
+def test_wasm_opt_runs_where_it_is_asked_for_and_only_there(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = build(project)
+    optimized = again(project, 'language = "c"\n', 'language = "c"\nwasm_opt = "-O3 --strip-debug"\n')
+    try:
+        toolchains.wasm_opt()
+    except MissingToolchainError as error:
+        absent(error)
+    found = build(optimized)
+    assert found.size_bytes < plain.size_bytes
+    assert found.metadata == plain.metadata
+    assert build(again(project, "-O3 --strip-debug", "-O3 --strip-debug ")).sha256 == found.sha256
+    with pytest.raises(BuildError, match="wasm-opt failed"):
+        build(again(project, "--strip-debug", "--no-such-pass"))
+    monkeypatch.setenv("PATH", str(project.folder))
+    with pytest.raises(MissingToolchainError, match="install nodejs npm"):
+        build(again(project, " --no-such-pass", ""))
+
+
 # The command
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -98,6 +99,28 @@ def test_the_environments_own_package_is_taken_when_it_is_the_pinned_version(
     pins.write_text(f'[pypi]\nmsgpack = {{ version = "{version}.99", sha256 = "{"0" * 64}" }}\n')
     with pytest.raises(MissingToolchainError):
         toolchains.wheel("msgpack")
+
+
+def test_what_a_killed_fetch_left_is_removed_by_the_next(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin_wheel(tmp_path, monkeypatch)
+    for name, age in (("part-old", 2 * toolchains.PART_SECONDS_MAX), ("part-new", 0)):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "file").write_text("half of it")
+        os.utime(cache / name, (time.time() - age,) * 2)
+    home = toolchains.wheel("tinytool")
+    assert {path.name for path in cache.iterdir()} == {home.name, "part-new"}
+
+
+def test_an_environment_without_pip_is_told_another_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert toolchains.extra_command() == "pip install 'penstock[guests]'"
+    monkeypatch.setattr(toolchains.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "ensurepip" in toolchains.extra_command()
+    (tmp_path / "uv").write_text("#!/bin/sh\n")
+    (tmp_path / "uv").chmod(0o755)
+    assert toolchains.extra_command().startswith("uv pip install --python /")
 
 
 @pytest.mark.parametrize(
