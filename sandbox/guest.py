@@ -92,6 +92,11 @@ class Guest:
         return self._host
 
     @property
+    def has_cursor(self) -> bool:
+        """The open guest says which event it works on."""
+        return self._cursor is not None
+
+    @property
     def memory_bytes(self) -> int:
         """Its memory's size, which never shrinks: also its peak."""
         return self._seat.memory.size()

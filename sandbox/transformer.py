@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sandbox.rehearsal import Rehearsal
 from sandbox.session import Session, SessionPlan
-from schemas.event import Batch
+from schemas.event import Batch, TopicPartition
 from schemas.limits import Limits
 from schemas.outcome import Report
 from schemas.specs import InstancePolicy, TransformerSpec
@@ -48,3 +49,7 @@ class Transformer:
             return session.run(batch)
         finally:
             session.close()
+
+    def rehearsal(self, source: TopicPartition) -> Rehearsal:
+        """A guest to be crossed by hand, as if with events of this partition."""
+        return Rehearsal(self._plan, source)

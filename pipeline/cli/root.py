@@ -70,6 +70,11 @@ COMMANDS = {
         "bench",
         "Measure a transformer: events/s and µs per event by batch size, memory, and how long compiling and starting take.",
     ),
+    "conformance": Lazy(
+        "pipeline.cli.conformance",
+        "conformance",
+        "Examine a guest: does it keep to the ABI, whatever it is sent, and does it last?",
+    ),
     "inspect": Lazy(
         "pipeline.cli.inspect_",
         "inspect",
