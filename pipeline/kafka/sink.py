@@ -17,6 +17,7 @@ from aiokafka import TopicPartition as KafkaPartition
 
 from pipeline.kafka.blocks import HEADER
 from pipeline.kafka.errors import translate
+from pipeline.kafka.hanging import refuse_hanging
 from pipeline.kafka.sections import SectionBatch
 from pipeline.kafka.source import KafkaSource, within
 from pipeline.kafka.stamps import Window
@@ -76,8 +77,12 @@ class KafkaSink:
         await within(self._timeout_s, f"opening the producer of {self._partition}", self._producer.start())
 
     async def partition_count(self, topic: str) -> int:
-        """See the port."""
-        return len(await within(self._timeout_s, f"looking up topic {topic}", self._live().partitions_for(topic)))
+        """See the port. Refuses a topic in which a transaction of this lane is open that InitProducerId has not ended."""
+        partitions = await within(self._timeout_s, f"looking up topic {topic}", self._live().partitions_for(topic))
+        if self._transactional_id is not None:
+            what = f"looking for open transactions in {topic}"
+            await within(self._timeout_s, what, refuse_hanging(self._live(), topic, partitions))
+        return len(partitions)
 
     async def write(self, outgoing: Iterable[Outgoing]) -> None:
         """See the port: everything is laid out first, so that a record which does not fit is refused before anything is sent."""

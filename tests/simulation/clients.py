@@ -311,6 +311,8 @@ class SimProducer:
         self.client = self
         self._message_accumulator = SimpleNamespace(_batches={})
         self._txn_manager = None
+        self.cluster = SimpleNamespace(leader_for_partition=lambda _: None)
+        """Nobody to be asked for open transactions: this cluster forgets none."""
 
     async def start(self) -> None:
         name = self._name
