@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,8 +24,13 @@ from sandbox.stats import Counters
 from sandbox.traps import Readings, Trouble, classify
 from schemas.abi import FrameError
 from schemas.errors import ModuleFault
-from schemas.limits import Limits
+from schemas.limits import Limits, format_bytes
 from schemas.outcome import ViolationKind
+
+FRAME_PART: Final = 8
+"""A frame of this part of the memory may be what a guest fell over: the host keeps frames of several events below it."""
+FULL: Final = frozenset({ViolationKind.TRAP, ViolationKind.BOUNDS})
+"""What running out of memory may look like from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,12 @@ def store_limits(limits: Limits) -> StoreLimits:
 def config_text(config: Any) -> str:
     """A registry entry's `config` as `penstock-v1-configure` gets it. Raises TypeError for what JSON cannot carry."""
     return msgspec.json.encode(config).decode()
+
+
+def _too_full(trouble: Trouble, frame_bytes: int, limits: Limits) -> Trouble:
+    """A runtime that finds no room for a frame falls over as it likes; the frame's size is all that tells."""
+    message = f"fell over a frame of {frame_bytes} bytes, with a memory limit of {format_bytes(limits.memory_bytes)}: {trouble.message}"
+    return replace(trouble, kind=ViolationKind.MEMORY, message=message, oversize=True)
 
 
 class ComponentGuest:
@@ -134,7 +145,7 @@ class ComponentGuest:
         ticker = self._plan.ticker
         ticker.enter()
         try:
-            return self._transform(text, count, result_bytes_max)
+            return self._transform(text, len(head) + len(body), count, result_bytes_max)
         finally:
             ticker.leave()
 
@@ -145,7 +156,7 @@ class ComponentGuest:
             self._seat.close()
             self._plan.counters.ended()
 
-    def _transform(self, text: str, count: int, result_bytes_max: int) -> bytes | Trouble:
+    def _transform(self, text: str, frame_bytes: int, count: int, result_bytes_max: int) -> bytes | Trouble:
         plan = self._plan
         fuel = (plan.limits.fuel_per_event or 0) * max(1, count)
         self._arm(fuel)
@@ -154,13 +165,19 @@ class ComponentGuest:
             answer = self._seat.call(plan.transform, text)
         except GuestTrap as trap:
             self._raise_host_error()
-            return self._classified(trap.facts, began, count)
+            return self._classified(trap.facts, began, frame_bytes, count)
         finally:
             self.fuel_used = fuel - self._seat.fuel() if plan.metered else 0
         return self._taken(answer, count, result_bytes_max, began)
 
-    def _classified(self, facts: TrapFacts, began: int, count: int) -> Trouble:
+    def _classified(self, facts: TrapFacts, began: int, frame_bytes: int, count: int) -> Trouble:
         trouble = classify(facts, self._host, self._plan.limits, self._readings(began))
+        if (
+            trouble.kind in FULL
+            and not self._host.failed
+            and frame_bytes >= self._plan.limits.memory_bytes // FRAME_PART
+        ):
+            return _too_full(trouble, frame_bytes, self._plan.limits)
         if trouble.kind is ViolationKind.BOUNDS:
             self._plan.counters.add(escape_attempts=1)
         event = self._host.event

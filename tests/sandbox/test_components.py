@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,16 @@ def test_each_violation_costs_one_event(bench: Bench, act: bytes, kind: str, wor
     assert kinds(together.outcomes) == ["emitted"] * 3 + [kind] + ["emitted"] * 4
 
 
+@pytest.mark.parametrize("act", [b"t", b"o"])
+def test_falling_over_a_frame_that_hardly_fits_is_a_matter_of_memory(bench: Bench, act: bytes) -> None:
+    """A runtime that finds no room traps anywhere. That is no attempt to escape."""
+    large = b"~" + b" " * (LIMITS.memory_bytes // 8) + b"!" + act
+    (outcome,) = load(bench).run(batch([large])).outcomes
+    assert violation(outcome).kind is ViolationKind.MEMORY
+    assert "with a memory limit of 4MiB" in violation(outcome).message
+    assert bench.sandbox.stats().escape_attempts == 0
+
+
 def test_a_verdict_says_who_and_where(bench: Bench) -> None:
     transformer = load(bench)
     (outcome,) = transformer.run(batch([b"~!f"])).outcomes
@@ -116,6 +127,24 @@ def test_what_suits_a_module_is_read_from_its_first_bytes(tmp_path: Path) -> Non
     (tmp_path / "core.wasm").write_bytes(guest("parrot"))
     found = [usual_instance(tmp_path / name) for name in ("component.wasm", "core.wasm", "missing.wasm")]
     assert found == [InstancePolicy.REUSED, InstancePolicy.PER_BATCH, InstancePolicy.PER_BATCH]
+
+
+def test_sessions_of_one_transformer_run_at_once(bench: Bench) -> None:
+    """What one guest says through the host is its own, whichever thread the others are in."""
+    transformer = load(bench)
+
+    def lane(act: bytes) -> list[str]:
+        session, seen = transformer.session(), []
+        for _ in range(20):
+            report = session.run(batch([b"~!" + act, b"~"]))
+            seen += [*kinds(report.outcomes), *(line.text for line in report.logs)]
+        session.close()
+        return seen
+
+    with ThreadPoolExecutor(2) as pool:
+        loud, failing = pool.map(lane, [b"g", b"f"])
+    assert loud == ["emitted", "emitted", "told so"] * 20
+    assert failing == ["trap", "emitted"] * 20
 
 
 def test_log_lines_are_kept_and_bounded(bench: Bench) -> None:
