@@ -234,12 +234,16 @@ def facts_of(trap: Any) -> TrapFacts:
         code = trap.trap_code
     except ValueError:  # a code newer than the classes know
         code = None
-    text: str = trap.message
+    return facts_of_text(trap.message, code.name if code else "")
+
+
+def facts_of_text(text: str, code: str = "") -> TrapFacts:
+    """The facts of a trap's or error's text: a backtrace, then what caused it."""
     head, _, cause = text.partition("\n\nCaused by:")
     summary = (cause or text).strip().splitlines()
     backtrace = head.removeprefix("error while executing at wasm backtrace:").strip("\n") if cause else ""
     return TrapFacts(
-        code=code.name if code else "",
+        code=code,
         message=printable(summary[-1].strip()[:512]) if summary else "trap",
         backtrace=cut(printable(backtrace), BACKTRACE_CHARACTERS_MAX),
     )

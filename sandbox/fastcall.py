@@ -21,10 +21,20 @@ from wasmtime import Config, Engine, FuncType, Linker, Trap, ValType, WasmtimeEr
 from wasmtime import _bindings as bindings
 from wasmtime import _ffi as ffi
 
-from sandbox.calls import GuestTrap, Link, LinkError, LinkPlan, Running, Seat, TrapFacts, Tuning, facts_of
+from sandbox.calls import (
+    GuestTrap,
+    Link,
+    LinkError,
+    LinkPlan,
+    Running,
+    Seat,
+    TrapFacts,
+    Tuning,
+    facts_of,
+    facts_of_text,
+)
 from sandbox.host import HostImport, HostState
 from sandbox.memory import GuestMemory
-from sandbox.text import cut
 
 WORDS_MAX = 32
 """Parameters or results one call may have: each takes a `wasmtime_val_raw_t` of 16 bytes."""
@@ -401,7 +411,7 @@ class FastSeat:
         if self._trap.value:
             raise GuestTrap(self._take_trap())
         if error:
-            raise GuestTrap(TrapFacts("", cut(_take_error(error), 512)))
+            raise GuestTrap(facts_of_text(_take_error(error)))
 
     def arm(self, ticks: int) -> None:
         """Trap after this many epochs from now."""

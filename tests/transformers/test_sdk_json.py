@@ -261,7 +261,7 @@ def edited(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     tree = draw(st.dictionaries(Name, Tree, max_size=3))
     wishes: list[dict[str, Any]] = []
     for path in draw(st.lists(st.sampled_from(_objects(tree)), max_size=6)):
-        place = tree
+        place: Any = tree
         for step in path:
             place = place[step]
         free = [name for name in ("a", "b", "new", 'q"\n') if not isinstance(place.get(name), dict)]
