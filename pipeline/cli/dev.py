@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from io import TextIOWrapper
@@ -56,7 +57,10 @@ def dev(
     """Build and test a project again whenever its sources, cases or registry change, and show what it makes of one event.
 
     After each change: what the compiler says, the cases that fail, the chosen event before and after, what is different since the last
-    time, and how long each step took. It goes on after an error. Ctrl-C ends it. A pin in the project's registry is not looked at.
+    time, and how long each step took. It goes on after an error. Ctrl-C ends it.
+
+    Nothing is written into the project: what is built here may be less optimized, so `penstock build` makes the module that runs. A pin in
+    the project's registry is not looked at.
 
     Example: penstock dev mask-names --event "adds the full name"
     """
@@ -73,8 +77,12 @@ def dev(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        with closing(Sandbox(workers=1, isolation_budget_ms=ISOLATION_MS)) as sandbox:
-            _work(Workbench(project, sandbox, event), DevView(project.name, console))
+        with (
+            tempfile.TemporaryDirectory(prefix="penstock-dev-") as scratch,
+            closing(Sandbox(workers=1, isolation_budget_ms=ISOLATION_MS)) as sandbox,
+        ):
+            module = Path(scratch) / project.module.name
+            _work(Workbench(project, module, sandbox, event), DevView(project.name, console))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         typer.echo("\nended")  # past the console, which may have been interrupted in the middle of a line

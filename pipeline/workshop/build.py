@@ -19,7 +19,7 @@ from pathlib import Path
 from pipeline.workshop import toolchains
 from pipeline.workshop.compiler import run_compiler
 from pipeline.workshop.errors import BuildError, MissingToolchainError
-from pipeline.workshop.languages import language
+from pipeline.workshop.languages import QuickLanguage, language
 from pipeline.workshop.project import Project
 from sandbox import Sandbox
 from sandbox.guest import RefusedConfig
@@ -48,34 +48,39 @@ class Built:
     """By the compiler: warnings."""
 
 
-def build(project: Project) -> Built:
-    """Build, check and write the project's module; the old one stays when any of it fails.
+def build(project: Project, module: Path | None = None, *, quickly: bool = False) -> Built:
+    """Build, check and write the project's module, or another file in its place; the old one stays when any of it fails.
 
     Raises MissingToolchainError, BuildError (with what the compiler said, or why the module is no guest), ConfigError.
     """
     started = time.monotonic()
-    wasm, metadata, said = compile_project(project)
+    target = module or project.module
+    wasm, metadata, said = compile_project(project, quickly=quickly)
     check_guest(project, wasm, metadata)
-    before = project.module.read_bytes() if project.module.is_file() else None
+    before = target.read_bytes() if target.is_file() else None
     if before != wasm:
-        _write(project.module, wasm)
+        _write(target, wasm)
     digest = hashlib.sha256(wasm).hexdigest()
     return Built(project, len(wasm), digest, metadata, time.monotonic() - started, before != wasm, said)
 
 
-def compile_project(project: Project) -> tuple[bytes, Metadata, str]:
-    """The module with its section, what that says, and what the compiler said. Nothing is written to the project."""
+def compile_project(project: Project, *, quickly: bool = False) -> tuple[bytes, Metadata, str]:
+    """The module with its section, what that says, and what the compiler said. Nothing is written to the project.
+
+    `quickly` is for `penstock dev`: the module does the same, and may be larger and slower than the one that is meant to run.
+    """
     tools = language(project.language)
+    compile_ = tools.build_quickly if quickly and isinstance(tools, QuickLanguage) else tools.build
     missing = [*tools.missing(), *_missing_wasm_opt(project)]
     if missing:
         raise MissingToolchainError(project.language, missing)
     with tempfile.TemporaryDirectory(prefix="penstock-build-") as scratch:
         out = Path(scratch) / "out" / f"{project.name}.wasm"
         out.parent.mkdir()
-        said = (tools.build(project, out) or "").strip()
+        said = (compile_(project, out) or "").strip()
         if not out.is_file():
             raise BuildError(f"{project.name}: the build ended well and wrote no module")
-        if project.wasm_opt:
+        if project.wasm_opt and not quickly:
             _optimize(project, out)
         wasm = out.read_bytes()
     wanted = Metadata(

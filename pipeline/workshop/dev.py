@@ -53,12 +53,21 @@ class Turn:
 
 
 class Workbench:
-    """A project under work. `chosen` is a file of events, with or without `:LINE`, a case's name, or None for the first case."""
+    """A project under work. What is built goes to the file `module`, and nothing into the project.
+
+    `chosen` is a file of events, with or without `:LINE`, a case's name, or None for the first case.
+    """
 
     def __init__(
-        self, project: Project, sandbox: Sandbox, chosen: str | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        project: Project,
+        module: Path,
+        sandbox: Sandbox,
+        chosen: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = project.folder
+        self._module = module
         self._project = project
         self._sandbox = sandbox
         self._chosen = chosen
@@ -80,7 +89,7 @@ class Workbench:
             self._project = read_project(self.folder)
             if self._stale:
                 with self._timed(turn, "build"):
-                    turn.built = build(self._project)
+                    turn.built = build(self._project, self._module, quickly=True)
                 self._stale = False
             self._test(turn, self._project)
         except (BuildError, ConfigError, ModuleFault) as error:
@@ -89,7 +98,7 @@ class Workbench:
 
     def _test(self, turn: Turn, project: Project) -> None:
         with self._timed(turn, "load"):
-            subject = of_project(project, pinned=False)
+            subject = of_project(project, module=self._module)
             subject.load(self._sandbox)
         with self._timed(turn, "test"):
             turn.files += run_cases(subject, self._sandbox)

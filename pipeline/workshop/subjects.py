@@ -66,13 +66,17 @@ def project_subjects(names: Sequence[str], cases: Path | None = None, *, needs_c
 
 
 def of_project(
-    project: Project, cases: Path | None = None, *, needs_cases: bool = True, pinned: bool = True
+    project: Project, cases: Path | None = None, *, needs_cases: bool = True, module: Path | None = None
 ) -> Subject:
-    """A project as its own registry has it, without its pin unless `pinned`. Raises ConfigError, also when it is not built or has no cases but needs some."""
-    if not project.module.is_file():
+    """A project as its own registry has it; with another `module` in place of its own, and then without its pin.
+
+    Raises ConfigError, also when it is not built, or has no cases but needs some.
+    """
+    if not (module or project.module).is_file():
         problem = f"{project.name} is not built yet"
         raise ConfigError(Fault(problem, f"penstock build {project.name}", str(project.folder)))
-    overrides = None if pinned else {f"transformers.{project.name}.sha256": None}
+    entry = f"transformers.{project.name}"
+    overrides = None if module is None else {f"{entry}.sha256": None, f"{entry}.module": str(module)}
     located = load_located(project.registry, overrides=overrides)
     found = _cases(cases or project.cases, project.name, needed=needs_cases)
     return _subject(located, project.name, project.registry, found, project)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.registry.shape import did_you_mean
 from pipeline.workshop.project import Project
@@ -49,6 +49,15 @@ class Language(Protocol):
 
     def sources(self, project: Project) -> Sequence[Path]:
         """The files and folders whose change means another build; `penstock dev` watches them."""
+        ...
+
+
+@runtime_checkable
+class QuickLanguage(Protocol):
+    """What a language offers beside, when its `build` takes longer than anyone wants to wait after each changed line."""
+
+    def build_quickly(self, project: Project, out: Path) -> str | None:
+        """As `Language.build`, for `penstock dev`: a module that does the same, sooner there, and larger or slower for it."""
         ...
 
 

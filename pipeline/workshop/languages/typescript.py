@@ -64,6 +64,14 @@ class TypeScript:
     def build(self, project: Project, out: Path) -> None:
         """One call of asc."""
         options = project.options(Options)
+        self._compile(project, out, options, options.flags)
+
+    def build_quickly(self, project: Project, out: Path) -> None:
+        """Without optimizing, which is most of the time."""
+        options = project.options(Options)
+        self._compile(project, out, options, [flag for flag in options.flags if not flag.startswith("-O")])
+
+    def _compile(self, project: Project, out: Path, options: Options, flags: Sequence[str]) -> None:
         if not (project.folder / options.entry).is_file():
             raise BuildError(f"{project.folder / options.entry}: there is no such file")
         packages = toolchains.npm_packages(lock_folder(project))
@@ -72,7 +80,7 @@ class TypeScript:
             _stage(project, Path(scratch))
             command: list[str | Path] = [_node(), compiler, options.entry, "--outFile", out.resolve(), *_OPTIONS]
             command += ["--maximumMemory", str(project.memory_bytes_max // _PAGE), *_features(options.preset)]
-            run_compiler([*command, *options.flags], cwd=Path(scratch), environ=_environment(), what="asc")
+            run_compiler([*command, *flags], cwd=Path(scratch), environ=_environment(), what="asc")
 
     def sources(self, project: Project) -> Sequence[Path]:
         """The project's sources and the SDK."""
