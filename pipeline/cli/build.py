@@ -39,7 +39,7 @@ def build_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="Projects, by name or folder; without any, the one this folder lies in, else all directly in it.",
             show_default=False,
             autocompletion=complete_project,

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.cli.project_names import complete_language
+from pipeline.cli.project_names import complete_language, complete_template
 from pipeline.workshop import scaffold
 from pipeline.workshop.languages import language
 from pipeline.workshop.project import Project
@@ -28,7 +28,12 @@ def new(
     name: Annotated[str, typer.Argument(help="The guest's name, and its folder's.", show_default=False)],
     into: Annotated[Path, typer.Option(help="The folder to make it in.", metavar="DIR")] = Path(),
     template: Annotated[
-        str | None, typer.Option(help="Another template of the language: rust has `secure`.", metavar="TEMPLATE")
+        str | None,
+        typer.Option(
+            help="Another template of the language: rust has `secure`.",
+            metavar="TEMPLATE",
+            autocompletion=complete_template,
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.workshop.project import read_project
+from pipeline.workshop.scaffold import templates
 from tests.workshop.tools import need, penstock, templated
 
 NAME = "mask-names"
@@ -23,10 +24,17 @@ def ran(*arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("language", templated())
-def test_new_build_test_check(tmp_path: Path, language: str) -> None:
+def kinds() -> list[tuple[str, ...]]:
+    """What `penstock new` is told, for every template there is."""
+    plain = [(language,) for language in templated()]
+    return plain + [(language, "--template", name) for language in templated() for name in templates(language)]
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=" ".join)
+def test_new_build_test_check(tmp_path: Path, kind: tuple[str, ...]) -> None:
+    language = kind[0]
     need(language)
-    made = ran("new", language, NAME, cwd=tmp_path)
+    made = ran("new", *kind, NAME, cwd=tmp_path)
     assert "penstock build" in made
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     folder = tmp_path / NAME

@@ -97,7 +97,12 @@ def test_a_shell_is_offered_languages_and_projects(shop: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("penstock new c", ["c"]), ("penstock build ", ["enrich-v2", "mask"]), ("penstock build ma", ["mask"])],
+    [
+        ("penstock new c", ["c"]),
+        ("penstock new rust x --template ", ["secure"]),
+        ("penstock build ", ["enrich-v2", "mask"]),
+        ("penstock build ma", ["mask"]),
+    ],
 )
 def test_the_shells_completion_asks_for_them(shop: Path, line: str, offered: list[str]) -> None:
     words = line.split(" ")
