@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sandbox.calls import TrapFacts
 from sandbox.host import HostState
+from sandbox.host.wasi_process import OUT_OF_MEMORY
+from sandbox.host.wasi_streams import last_words
 from sandbox.memory import PAGE_BYTES
 from schemas.limits import Limits, format_bytes
 from schemas.outcome import ViolationKind
@@ -18,6 +20,8 @@ KINDS: dict[str, ViolationKind] = {
 }
 """By name of wasmtime's trap code; any other is `trap`."""
 
+ABORTS = frozenset({"UNREACHABLE_CODE_REACHED", "UNREACHABLE"})
+"""How a guest stops itself."""
 MEMORY_CODES = frozenset({"memory", "oom"})
 """Codes by which a guest says through `fail` that it ran out of memory."""
 
@@ -49,11 +53,16 @@ class Readings:
 
 
 def classify(facts: TrapFacts, host: HostState, limits: Limits, readings: Readings) -> Trouble:
-    """The violation that these facts amount to. `memory` needs the guest's own word, or `unreachable` with no page left to grow."""
-    kind = _kind(facts, host, readings)
+    """The violation that these facts amount to. `memory` needs the guest's own word, or `unreachable` with no page left to grow.
+
+    A guest that aborts tells why on stderr, if it has WASI: Go's runtime, `assert` in C.
+    """
+    words = last_words(host) if facts.code in ABORTS and not host.failed else ""
+    kind = ViolationKind.MEMORY if OUT_OF_MEMORY in words else _kind(facts, host, readings)
+    message = _message(kind, facts, host, limits, readings)
     return Trouble(
         kind=kind,
-        message=_message(kind, facts, host, limits, readings),
+        message=f"{message}; stderr:\n{words}" if words else message,
         code=host.fail_code if host.failed else "",
         backtrace=facts.backtrace,
         elapsed_ns=readings.elapsed_ns,
@@ -64,10 +73,13 @@ def classify(facts: TrapFacts, host: HostState, limits: Limits, readings: Readin
 def _kind(facts: TrapFacts, host: HostState, readings: Readings) -> ViolationKind:
     if host.failed:
         return ViolationKind.MEMORY if host.fail_code.lower() in MEMORY_CODES else ViolationKind.TRAP
-    if facts.code == "UNREACHABLE_CODE_REACHED" or facts.code == "UNREACHABLE":
-        full = readings.memory_bytes + PAGE_BYTES > readings.memory_bytes_max
-        return ViolationKind.MEMORY if full else ViolationKind.TRAP
+    if facts.code in ABORTS:
+        return ViolationKind.MEMORY if _is_full(readings) else ViolationKind.TRAP
     return KINDS.get(facts.code, ViolationKind.TRAP)
+
+
+def _is_full(readings: Readings) -> bool:
+    return readings.memory_bytes + PAGE_BYTES > readings.memory_bytes_max
 
 
 def _message(kind: ViolationKind, facts: TrapFacts, host: HostState, limits: Limits, readings: Readings) -> str:
@@ -87,6 +99,7 @@ def _message(kind: ViolationKind, facts: TrapFacts, host: HostState, limits: Lim
         case ViolationKind.BOUNDS:
             return f"accessed an address outside its memory ({memory})"
         case ViolationKind.MEMORY:
-            return f"stopped with its memory full ({memory})"
+            is_full = _is_full(readings)
+            return f"{'stopped with its memory full' if is_full else 'ran out of memory'} ({memory})"
         case _:
             return f"{facts.message or 'trap'} ({memory})"

@@ -6,13 +6,11 @@ import hashlib
 
 from sandbox.host.imports import HostState
 from sandbox.host.wasi_errno import Errno
-from sandbox.host.wasi_streams import end_lines
+from sandbox.host.wasi_streams import last_words
 from sandbox.memory import CALL_BYTES_MAX, GuestMemory
-from sandbox.text import cut
 
-LAST_WORDS_CHARACTERS_MAX = 3500
 OUT_OF_MEMORY = "out of memory"
-"""What runtimes write before they exit for want of it: Go's `fatal error: out of memory`, others likewise."""
+"""What runtimes write before they end for want of it: Go's `fatal error: out of memory`, others likewise."""
 
 
 def args_sizes_get(state: HostState, memory: GuestMemory, count: int, size: int) -> Errno:
@@ -88,8 +86,7 @@ def _end(state: HostState, how: str) -> None:
     state.trap()
     if state.failed:  # it has said why already
         return
-    end_lines(state)
-    said = "\n".join(state.shim.last_words)
+    said = last_words(state)
     state.failed = True
     state.fail_code = "memory" if OUT_OF_MEMORY in said else "exit"
-    state.fail_message = f"{how}; stderr:\n{cut(said, LAST_WORDS_CHARACTERS_MAX)}" if said else how
+    state.fail_message = f"{how}; stderr:\n{said}" if said else how

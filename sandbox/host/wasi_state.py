@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-LAST_WORDS_LINES_MAX = 48
-"""Lines of stderr that a dead letter may tell when the guest exits: a Go runtime's whole report."""
+LAST_WORDS_LINES_MAX = 200
+"""Lines of stderr that are kept to tell why a guest ended: a Go runtime's whole report."""
 
 
 @dataclass(slots=True)

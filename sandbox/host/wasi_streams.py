@@ -13,7 +13,7 @@ from sandbox.host.log import LINE_BYTES_MAX, keep_line
 from sandbox.host.wasi_errno import Errno
 from sandbox.host.wasi_state import STDERR, STDIN, STDOUT
 from sandbox.memory import GuestMemory
-from sandbox.text import printable
+from sandbox.text import cut, printable
 
 VECTORS_MAX = 1024
 """As POSIX systems have it (IOV_MAX)."""
@@ -23,6 +23,11 @@ U32_MAX = 0xFFFFFFFF
 LEVEL_STDOUT, LEVEL_STDERR = 2, 3
 """Info and warning."""
 LAST_WORD_CHARACTERS_MAX = 512
+"""Of one line."""
+LAST_WORDS_CHARACTERS_MAX = 3500
+LINES_MAX = 24
+REPORTS = ("fatal error: ", "panic: ", "runtime: out of memory")
+"""How Go's runtime begins."""
 
 CHARACTER_DEVICE = 2
 RIGHT_READ, RIGHT_SET_FLAGS, RIGHT_WRITE, RIGHT_FILESTAT, RIGHT_POLL = 1 << 1, 1 << 3, 1 << 6, 1 << 21, 1 << 27
@@ -101,6 +106,17 @@ def end_lines(state: HostState) -> None:
     """No more will be written: begun lines are lines."""
     for fd in (STDOUT, STDERR):
         _end_line(state, fd)
+
+
+def last_words(state: HostState) -> str:
+    """What the guest wrote to stderr since the crossing began: from where a runtime's report begins, else the last lines; or nothing."""
+    if state.wasi is None:
+        return ""
+    end_lines(state)
+    lines = list(state.wasi.last_words)
+    reports = [at for at, line in enumerate(lines) if line.startswith(REPORTS)]
+    told = lines[reports[0] :] if reports else lines[-LINES_MAX:]
+    return cut("\n".join(told), LAST_WORDS_CHARACTERS_MAX)
 
 
 def end_crossing(state: HostState) -> None:

@@ -309,12 +309,32 @@ def test_streams_are_ready_at_once(bench: Bench) -> None:
 
 @pytest.mark.parametrize("code", [0, 3, -1])
 def test_exiting_is_a_trap_that_says_what_was_last_written(bench: Bench, code: int) -> None:
-    body, data = write(2, b"warming up\nfatal error: no more")
+    body, data = write(2, b"warming up\nsorry: no more")
     report = run(bench, f"{body} (call $proc_exit (i32.const {code})) unreachable", data)
     verdict = violation(report.outcomes[0])
     assert (verdict.kind, verdict.code) == ("trap", "exit")
-    assert f"it exited with code {code}; stderr:\nwarming up\nfatal error: no more" in verdict.message
+    assert f"it exited with code {code}; stderr:\nwarming up\nsorry: no more" in verdict.message
     assert not report.logs
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"), [("assertion failed: x > 0", "trap"), ("fatal error: out of memory", "memory")]
+)
+def test_aborting_tells_what_was_last_written(bench: Bench, said: str, kind: str) -> None:
+    body, data = write(2, said.encode())
+    verdict = violation(run(bench, f"{body} unreachable", data).outcomes[0])
+    assert (verdict.kind, verdict.code) == (kind, "")
+    assert verdict.message.endswith(f"; stderr:\n{said}")
+
+
+def test_of_a_runtimes_report_the_beginning_is_told(bench: Bench) -> None:
+    text = "\n".join([*(f"line {at}" for at in range(40)), "panic: no luck", *(f"frame {at}" for at in range(100))])
+    body, data = write(2, text.encode())
+    verdict = violation(run(bench, f"{body} unreachable", data).outcomes[0])
+    assert "stderr:\npanic: no luck\nframe 0\nframe 1\n" in verdict.message
+    body, data = write(2, text.replace("panic", "sorry").encode())
+    verdict = violation(run(bench, f"{body} unreachable", data).outcomes[0])
+    assert "stderr:\nframe 76\n" in verdict.message
 
 
 def test_raising_a_signal_is_a_trap(bench: Bench) -> None:

@@ -12,13 +12,19 @@ type Config struct {
 	values map[string]any
 	place  string
 	asked  map[string]bool
-	faults *[]string
+	found  *findings
+}
+
+// findings are shared by a config and its sections.
+type findings struct {
+	faults   []string
+	sections []*Config
 }
 
 func readConfig(data []byte) *Config {
 	reader := reader{data: data}
 	values, ok := reader.any().(map[string]any)
-	config := &Config{values: values, asked: map[string]bool{}, faults: &[]string{}}
+	config := (&Config{found: &findings{}}).within("", values)
 	if !ok || reader.bad {
 		config.Fault("", "is no map")
 	}
@@ -27,7 +33,7 @@ func readConfig(data []byte) *Config {
 
 // Fault notes what is wrong with a key, for the operator to read: `config.Fault("currency", "is no ISO 4217 code")`.
 func (c *Config) Fault(key, problem string) {
-	*c.faults = append(*c.faults, strings.Trim(c.place+"."+key, ".")+" "+problem)
+	c.found.faults = append(c.found.faults, strings.TrimSpace(strings.Trim(c.place+"."+key, ".")+" "+problem))
 }
 
 // Has tells whether the key is there.
@@ -125,11 +131,13 @@ func (c *Config) Sections(key string) []*Config {
 
 func (c *Config) within(key string, values map[string]any) *Config {
 	place := strings.Trim(c.place+"."+key, ".")
-	return &Config{values: values, place: place, asked: map[string]bool{}, faults: c.faults}
+	section := &Config{values: values, place: place, asked: map[string]bool{}, found: c.found}
+	c.found.sections = append(c.found.sections, section)
+	return section
 }
 
-// JSON is the whole config as JSON text, for a struct with tags: `json.Unmarshal(config.JSON(), &settings)`. Every key counts as asked
-// for; encoding/json makes a module about 1 MB larger.
+// JSON is the config as JSON text, for a struct with tags: `json.Unmarshal(config.JSON(), &settings)`. Every key counts as asked for;
+// encoding/json makes a module about 1 MB larger.
 func (c *Config) JSON() []byte {
 	for key := range c.values {
 		c.asked[key] = true
@@ -175,15 +183,17 @@ func appendJSON(out []byte, value any) []byte {
 	return append(out, "null"...)
 }
 
-// problems is everything that is wrong, unknown keys included; empty when nothing is. Sections are checked where they are read.
+// problems is everything that is wrong, unknown keys included; empty when nothing is.
 func (c *Config) problems() string {
-	for key := range c.values {
-		if !c.asked[key] {
-			c.Fault(key, "is no key that this transformer knows")
+	for _, section := range c.found.sections {
+		for key := range section.values {
+			if !section.asked[key] {
+				section.Fault(key, "is no key that this transformer knows")
+			}
 		}
 	}
-	sortTexts(*c.faults)
-	return strings.Join(*c.faults, "; ")
+	sortTexts(c.found.faults)
+	return strings.Join(c.found.faults, "; ")
 }
 
 // sortTexts puts a few texts in order: what goes over a map comes in any.
