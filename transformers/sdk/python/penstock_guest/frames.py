@@ -1,6 +1,7 @@
 """Batches in, results out, as the texts of docs/guest-abi.md (`A component's frames`)."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from penstock_guest import packed
@@ -13,24 +14,22 @@ _escaped_line = json.JSONEncoder(check_circular=False, allow_nan=False, separato
 _change = _line
 
 
-def read_batch(text: str, kind: type[Event]) -> tuple[Source, list[Event]]:
-    """The events of a batch."""
+def read_batch(text: str, kind: type[Event]) -> tuple[Source, Iterator[Event]]:
+    """The events of a batch, each made when it is asked for: none of them need stay while the others are at work."""
     end = text.index("\n")
     meta, listed = json.loads(text[:end])
     source = Source(meta["topic"], meta["partition"], meta["encoding"])
-    at = end + 1
-    events = []
+    return source, _events(source, text, listed, end + 1, kind)
+
+
+def _events(source: Source, text: str, listed: list[list[Any]], at: int, kind: type[Event]) -> Iterator[Event]:
     for fields in listed:
         key, value = fields[2], fields[3]
-        value_at = at + (key if key is None or key >= 0 else -key) if key else at
-        events.append(kind(source, text, fields, at, value_at))
-        at = value_at
-        if value:
-            at += value if value > 0 else -value
+        value_at = at + abs(key) if key else at
+        yield kind(source, text, fields, at, value_at)
+        at = value_at + abs(value) if value else value_at
         for _, length in fields[4]:
-            if length:
-                at += length if length > 0 else -length
-    return source, events
+            at += abs(length or 0)
 
 
 class Results:
