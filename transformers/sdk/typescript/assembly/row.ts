@@ -138,10 +138,9 @@ const reader = new Reader();
 
   /** The index of the last column of this name; -1 when there is none. */
   find(name: string): i32 {
-    const size = <u32>name.length;
     for (let index = this.count - 1; index >= 0; index--) {
       const column = this.column(index);
-      if (column.nameSize >= size && same(nameAt(column), column.nameSize, name)) return index;
+      if (same(nameAt(column), column.nameSize, name)) return index;
     }
     return -1;
   }
@@ -457,18 +456,19 @@ function sameName(one: Column, other: Column): bool {
 }
 
 /** Whether UTF-8 bytes are this text. */
-export function same(at: usize, size: u32, text: string): bool {
+@inline export function same(at: usize, size: u32, text: string): bool {
+  return size >= <u32>text.length && isSame(at, size, text);
+}
+
+function isSame(at: usize, size: u32, text: string): bool {
   const length = <u32>text.length;
   const from = changetype<usize>(text);
-  if (size == length) {
-    for (let i: usize = 0; i < length; i++) {
-      const unit = <u32>load<u16>(from + (i << 1));
-      if (unit >= 0x80 || unit != <u32>load<u8>(at + i)) return false;
-    }
-    return true;
+  for (let i: usize = 0; i < length; i++) {
+    const unit = <u32>load<u16>(from + (i << 1));
+    if (unit >= 0x80) return String.UTF8.decodeUnsafe(at, size) == text;
+    if (unit != <u32>load<u8>(at + i)) return false;
   }
-  // Longer than its letters: only a text beyond ASCII can be the same.
-  return size > length && String.UTF8.decodeUnsafe(at, size) == text;
+  return size == length;
 }
 
 @inline function isAbsent(kind: Kind): bool {
