@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.cli.trial_view import plain
-from pipeline.workshop.conformance import Finding, Verdict, examine
+from pipeline.registry.shape import did_you_mean
+from pipeline.workshop.conformance import CHECKS, Finding, Verdict, examine
 from sandbox import Sandbox
 from sandbox.guest import RefusedConfig
 from sandbox.host import Services
@@ -42,6 +43,10 @@ def conformance(
     encoding: Annotated[
         str | None, typer.Option(metavar="raw|event", help="Without it, as the module says.", show_default=False)
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="Run this check; may be repeated. Without it, all.", show_default=False),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Examine a guest: does it keep to the ABI, whatever it is sent, and does it last?
@@ -57,6 +62,7 @@ def conformance(
     wasm = _read(module, "name a .wasm file, as `penstock build` writes it")
     if not wasm.startswith((CORE, COMPONENT)):
         raise ConfigError(Fault("is no WebAssembly module", "name a .wasm file", plain(str(module))))
+    _check_names(only or ())
     spec = TransformerSpec(
         name=plain(module.stem),
         module=module,
@@ -69,7 +75,7 @@ def conformance(
         now_ms=lambda: 1_700_000_000_000, monotonic_ns=lambda: 0, random_bytes=lambda count: b"\x2a" * count
     )
     with Sandbox(workers=1, services=still) as sandbox:
-        findings = _shown(_examined(sandbox, spec, wasm), show=not json)
+        findings = _shown(_examined(sandbox, spec, wasm, only or CHECKS), show=not json)
     if json:
         typer.echo(
             jsonlib.dumps(
@@ -80,9 +86,19 @@ def conformance(
         raise typer.Exit(_EXIT_FAILED)
 
 
-def _examined(sandbox: Sandbox, spec: TransformerSpec, wasm: bytes) -> Iterator[Finding]:
+def _check_names(names: Collection[str]) -> None:
+    faults = [
+        Fault(f"there is no check {name!r}", did_you_mean(name, CHECKS), path="--only")
+        for name in names
+        if name not in CHECKS
+    ]
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _examined(sandbox: Sandbox, spec: TransformerSpec, wasm: bytes, only: Collection[str]) -> Iterator[Finding]:
     try:
-        yield from examine(sandbox, spec, wasm)
+        yield from examine(sandbox, spec, wasm, only)
     except RefusedConfig as fault:
         raise ConfigError(Fault(fault.problem, "name its config: --config FILE, as JSON", str(spec.module))) from None
     except ModuleFault as fault:

@@ -63,6 +63,8 @@
         (then (call $advance (i32.shl (i32.const 1) (i32.and (local.get $b) (i32.const 3)))) (br $more)))
       (if (i32.eq (local.get $b) (i32.const 0xdc)) (then (local.set $count (i32.add (local.get $count) (call $number (i32.const 2))))))
       (if (i32.eq (local.get $b) (i32.const 0xdd)) (then (local.set $count (i32.add (local.get $count) (call $number (i32.const 4))))))
+      (if (i32.ge_u (local.get $b) (i32.const 0xde))
+        (then (local.set $count (i32.add (local.get $count) (i32.shl (call $number (i32.shl (i32.const 2) (i32.and (local.get $b) (i32.const 1)))) (i32.const 1))))))
       (br $more))))
 
   ;; begin a frame: reads its head, writes the result's; the number of events

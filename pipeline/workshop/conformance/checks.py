@@ -56,7 +56,11 @@ def widths(stage: Stage) -> str:
     """One batch in frames of every width of integers and lengths that msgpack has: the same answer each time."""
     if not stage.is_module:
         raise NotApplicableError("a component's frames are text")
-    events = [*samples.events(3), samples.event(3, None, None, (("name", b"value"), ("none", None))), *samples.far()]
+    events = [
+        *samples.events(3),
+        samples.event(3, samples.change(3), b"k", (("name", b"value"), ("none", None))),
+        *samples.far(),
+    ]
     expected = stage.ask(events)
     for width in WIDTHS:
         for signed in (False, True):
