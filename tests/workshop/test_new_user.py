@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_new_build_test_check(tmp_path: Path, kind: tuple[str, ...]) -> None:
     assert found["metadata"]["name"] == NAME
     assert found["metadata"]["sdk"].startswith(f"{language}/")
     assert found["capabilities"] == list(project.capabilities)
+
+    copy = tmp_path / "a copy elsewhere" / "of it"
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("build"))
+    ran("build", cwd=copy)
+    moved = hashlib.sha256(read_project(copy).module.read_bytes()).hexdigest()
+    assert moved == sha256 or language in OTHER_BYTES, "two folders, one hash"
 
     ran("build", "--pin", cwd=folder)
     again = hashlib.sha256(project.module.read_bytes()).hexdigest()
