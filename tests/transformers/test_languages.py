@@ -26,7 +26,7 @@ MODULES = sorted((shipped.MODULES / "languages").glob("enrich_order_*.wasm"))
 CASES = [case for case in shipped.cases() if case.guest == "enrich-order"]
 FILES = sorted({case.file for case in CASES})
 LIMITS = {
-    "go": Limits.conservative().with_(memory_bytes=64 << 20),
+    "go": Limits.conservative().with_(memory_bytes=16 << 20),
     "python": Limits.conservative().with_(memory_bytes=64 << 20),
 }
 """Where the language's runtime needs more than the 4 MiB for code nobody knows."""
