@@ -1,5 +1,5 @@
 // One change event, read and edited where it lies, whichever way the host hands it over.
-import { Buffer, block } from "./memory";
+import { Buffer, block, giveBack } from "./memory";
 import { writeBytes } from "./msgpack";
 import { Bytes, Event } from "./record";
 import { Outcome } from "./outcome";
@@ -70,7 +70,7 @@ export const enum Parsed { Change, Tombstone, BadJson, NoEnvelope, BadEvent }
     const start = block(out.size);
     memory.copy(start, out.start, out.size);
     const value = new Bytes(start, out.size);
-    heap.free(out.start);
+    giveBack(out.start);
     return value;
   }
 

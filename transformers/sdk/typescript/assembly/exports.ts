@@ -1,5 +1,5 @@
 // What the exported functions do: blocks for the host, the configuration, the loop over a batch.
-import { Buffer, forget, resized } from "./memory";
+import { Buffer, forget, giveBack, take, taken } from "./memory";
 import { Reader, writeArray } from "./msgpack";
 import { Batch, Event } from "./record";
 import { ChangeEvent, Parsed } from "./change";
@@ -46,7 +46,7 @@ let isSpent = false;
 export function penstock_v1_alloc(size: u32): usize {
   const kept = isSpent ? recycle(size) : 0;
   isSpent = false;
-  const at = kept ? kept : heap.alloc(max(size, 1));
+  const at = kept ? kept : take(max(size, 1));
   if (at && !kept) {
     lent.push(at);
     rooms.push(max(size, 1));
@@ -62,7 +62,7 @@ function recycle(size: u32): usize {
     if (!kept && rooms[i] >= size) {
       kept = lent[i];
       room = rooms[i];
-    } else heap.free(lent[i]);
+    } else giveBack(lent[i]);
   }
   lent.length = 0;
   rooms.length = 0;
@@ -121,7 +121,8 @@ function readMeta(): void {
   frame.skip();
   const size = frame.at - start;
   if (frame.bad || (size == metaSize && !memory.compare(start, metaStart, size))) return;
-  metaStart = resized(metaStart, max(size, 1));
+  if (metaStart) giveBack(metaStart);
+  metaStart = taken(max(size, 1));
   metaSize = size;
   memory.copy(metaStart, start, size);
   let encoding = "raw";

@@ -1,5 +1,5 @@
 // One row of a change event: its columns where they lie, and what becomes of them.
-import { Buffer, resized, scratch } from "./memory";
+import { Buffer, giveBack, scratch, taken } from "./memory";
 import { Reader, Token, head, writeBoolean, writeFloat, writeInteger, writeMap, writeNil, writeText } from "./msgpack";
 import { Problem, byteAt, escaped, fault, skipColon, skipSpace, skipString, skipValue } from "./json/scan";
 import { decode, encodeText } from "./json/text";
@@ -64,8 +64,12 @@ const reader = new Reader();
 
   private add(): Column {
     if (this.count == this.room) {
-      this.room = max(32, this.room * 2);
-      this.table = resized(this.table, <usize>this.room * offsetof<Column>());
+      const room = max(32, this.room * 2);
+      const table = taken(<usize>room * offsetof<Column>());
+      memory.copy(table, this.table, <usize>this.count * offsetof<Column>());
+      if (this.table) giveBack(this.table);
+      this.table = table;
+      this.room = room;
     }
     const column = this.column(this.count++);
     column.inScratch = false;
