@@ -37,7 +37,7 @@ TRAP = "(then (unreachable))"
 
 
 def spec(name: str = "guest", **changes: Any) -> TransformerSpec:
-    return TransformerSpec(**{"name": name, "module": Path("guest.wasm"), "limits": LIMITS} | changes)
+    return TransformerSpec(name=name, module=Path("guest.wasm"), limits=LIMITS, **changes)
 
 
 def found(
@@ -84,7 +84,8 @@ SPOILED = [
     ("alloc-failing", GROWN, "(i32.const -1)) (then (return (local.get $p))))", set()),
     ("alloc-failing", GROWN, f"(i32.const -1)) {TRAP})", set()),
     ("determinism", READ,
-     "(if (i32.load (i32.const 32)) (then (call $put (i32.const 0x91)) (call $put (i32.const 0)) (local.set $i (i32.add (local.get $i) (i32.const 1))) (br $more)))", set()),
+     ("(if (i32.load (i32.const 32)) (then (call $put (i32.const 0x91)) (call $put (i32.const 0)) "
+     "(local.set $i (i32.add (local.get $i) (i32.const 1))) (br $more)))"), set()),
     ("honest-cursor", "(i32.store (i32.const 16) (local.get $i))", "", set()),
     ("honest-cursor", "(i32.store (i32.const 16) (local.get $i))", "(i32.store (i32.const 16) (local.get $n))", set()),
     ("honest-cursor", "(i32.store (i32.const 16) (local.get $i))",
