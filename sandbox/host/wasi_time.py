@@ -19,8 +19,8 @@ from sandbox.memory import GuestMemory
 REALTIME, MONOTONIC = 0, 1
 STAND_IN_REALTIME_NS = 946_684_800_000_000_000
 """2000-01-01T00:00:00Z."""
-STAND_IN_MONOTONIC_NS = 1_000_000_000
-"""Not 0, which Go's runtime takes for a broken clock."""
+MONOTONIC_LEAST_NS = 1_000_000_000
+"""Where the monotonic clock begins, added to the host's own: Go's runtime takes 0 for a broken clock, and a host's may stand there."""
 READING_NS = 1000
 NS_MAX = (1 << 63) - 1
 REAL_RESOLUTION_NS = {REALTIME: 1_000_000, MONOTONIC: 1}
@@ -53,13 +53,15 @@ def _tell(memory: GuestMemory, out: int, now_ns: int | None) -> Errno:
 def _real_ns(state: HostState, clock: int) -> int | None:
     if clock == REALTIME:
         return state.services.now_ms() * 1_000_000
-    return state.services.monotonic_ns() + state.shim.moved_ns if clock == MONOTONIC else None
+    if clock != MONOTONIC:
+        return None
+    return MONOTONIC_LEAST_NS + state.services.monotonic_ns() + state.shim.moved_ns
 
 
 def _stand_in_ns(state: HostState, clock: int) -> int | None:
     if clock == REALTIME:
         return STAND_IN_REALTIME_NS + state.shim.moved_ns
-    return STAND_IN_MONOTONIC_NS + state.shim.moved_ns if clock == MONOTONIC else None
+    return MONOTONIC_LEAST_NS + state.shim.moved_ns if clock == MONOTONIC else None
 
 
 def clock_res_get(state: HostState, memory: GuestMemory, clock: int, out: int) -> Errno:
