@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -220,11 +222,11 @@ def test_config_with_types(host: Sandbox, probe: bytes) -> None:
         (full, f"ü|{-(2**63)}|200|false|2|in"),
         ({"list": ["a", "last"], "real": 0.25}, "|-1|25|true|2|last"),
     ]:
-        transformer = load(host, probe, config, InstancePolicy.REUSED)
-        for _ in range(3):
-            assert [said(outcome) for outcome in outcomes(transformer, wish("config"), wish("config"))] == [
-                expected
-            ] * 2
+        batch = Batch(SOURCE, [wish("config"), wish("large"), wish("config")])
+        with closing(load(host, probe, config, InstancePolicy.REUSED).session()) as session:
+            for _ in range(20):
+                first, _, last = session.run(batch).outcomes
+                assert (said(first), said(last)) == (expected, expected)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +269,23 @@ def test_two_builds_in_two_folders_are_one(language: str, tmp_path: Path) -> Non
         assert str(tmp_path).encode() not in wasm
         hashes.add(hashlib.sha256(wasm).hexdigest())
     assert len(hashes) == 1
+
+
+def test_a_restricted_build_is_plain_webassembly(tmp_path: Path, host: Sandbox) -> None:
+    """C without bulk memory and all that came after WebAssembly 1.0, with the SDK's own memcpy."""
+    copy = shutil.copytree(HERE / "c" / "probe", tmp_path / "probe")
+    guest = copy / "guest.toml"
+    guest.write_text(guest.read_text() + '[build]\nflags = ["-mcpu=mvp"]\n')
+    source = copy / "src" / "probe.c"
+    source.write_text('#include "penstock_memory.h"\n' + source.read_text())
+    wasm = built(copy)
+    features = [section.content(wasm) for section in read_sections(wasm) if section.name == "target_features"]
+    assert not any(b"bulk-memory" in one for one in features)
+    large, records, anything = outcomes(load(host, wasm), wish("large"), wish("records"), wish("as it came"))
+    assert said(large) == "x" * LARGE
+    assert isinstance(records, Emitted)
+    assert records.events[0].value == b"made records"
+    assert isinstance(anything, Emitted)
 
 
 # ---- `encoding: event` ----

@@ -106,7 +106,7 @@ pub var index: u32 = 0;
 /// One result per event of the batch, in order; where the frame is, as the ABI wants it.
 pub fn run(batch: []const u8, comptime transform: anytype, config: anytype) u64 {
     memory.spend();
-    const start = @max(memory.behind(batch), memory.lentTo());
+    const start = memory.behind(batch);
     const size = results(batch, start, transform, config) catch badFrame();
     return @as(u64, start) << 32 | size;
 }
