@@ -4,46 +4,30 @@ from __future__ import annotations
 
 import json as jsonlib
 import secrets
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.cli.case_view import CaseView, in_words, unlike_changes
+from pipeline.cli.case_report import Tally, as_json, junit_rows
+from pipeline.cli.case_view import CaseView
 from pipeline.cli.hunt_view import show_hunt
 from pipeline.cli.project_names import complete_project
-from pipeline.events_file import event_fields
-from pipeline.workshop.cases.junit import ReportRow, write_junit
+from pipeline.workshop.cases.junit import write_junit
 from pipeline.workshop.cases.running import ISOLATION_MS, Result, run_cases
 from pipeline.workshop.cases.update import file_of, update
-from pipeline.workshop.fuzz.hunt import Hunted, hunt
-from pipeline.workshop.fuzz.keeping import Kept, keep
-from pipeline.workshop.subjects import Subject, project_subjects, registry_subjects
+from pipeline.workshop.fuzz.hunt import hunt
+from pipeline.workshop.fuzz.keeping import keep
+from pipeline.workshop.subjects import Subject, is_stale, project_subjects, registry_subjects, short
 from sandbox import Sandbox
 from schemas.errors import ConfigError, Fault
 
 _EXIT_FAILED = 1
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a whole run came to."""
-
-    results: list[tuple[Subject, Result]] = field(default_factory=list)
-    hunts: list[tuple[Subject, Hunted, list[Kept]]] = field(default_factory=list)
-    updated: int = 0
-    """Cases whose expectations were rewritten."""
-
-    @property
-    def ok(self) -> bool:
-        """Everything passed, and nothing was found."""
-        return all(result.ok for _, result in self.results) and not any(kept for _, _, kept in self.hunts)
 
 
 def test(
@@ -123,6 +107,7 @@ def test(
     tally = Tally()
     with closing(Sandbox(workers=1, isolation_budget_ms=ISOLATION_MS)) as sandbox:
         for subject in subjects:
+            _note_stale(subject)
             for results in run_cases(subject, sandbox, only):
                 if update_:
                     tally.updated += update(file_of(subject.files, results[0].case), results)
@@ -139,8 +124,7 @@ def test(
     if not tally.results:
         raise ConfigError(Fault(f"no case's name holds {only!r}", "`penstock test -v` lists the names"))
     if junit is not None:
-        rows = [_row(subject, result) for subject, result in tally.results]
-        write_junit(junit, rows + [row for hunt_ in tally.hunts for row in _hunt_rows(*hunt_)], began)
+        write_junit(junit, junit_rows(tally), began)
     if json:
         typer.echo(jsonlib.dumps(as_json(tally), indent=2, ensure_ascii=False))
     else:
@@ -172,91 +156,13 @@ def random_seed() -> int:
 
 
 def _found_folder(subject: Subject) -> Path:
-    return Path("found") if subject.project is None else subject.files[0].path.parent.parent / "found"
+    return Path("found") if subject.project is None else short(subject.project.folder / "found")
 
 
-def _row(subject: Subject, result: Result) -> ReportRow:
-    case = result.case
-    words = in_words(result)
-    return ReportRow(
-        suite=subject.name,
-        group=str(case.path),
-        name=case.name,
-        seconds=result.ran.elapsed_ns / 1e9,
-        failure="" if result.error else words,
-        error=words if result.error else "",
-    )
-
-
-def _hunt_rows(subject: Subject, hunted: Hunted, kept: Sequence[Kept]) -> list[ReportRow]:
-    """One row for each finding, or one that says that there is none."""
-    run = f"{hunted.inputs} inputs, seed {hunted.seed}"
-    rows = [
-        ReportRow(subject.name, "fuzz", where.name, 0.0, failure=f"{one.fault.kind}: {one.fault.message} ({run})")
-        for one, where in zip(hunted.findings, kept, strict=True)
-    ]
-    return rows or [ReportRow(subject.name, "fuzz", run, 0.0)]
-
-
-def as_json(tally: Tally) -> dict[str, Any]:
-    """The report as plain data."""
-    return {
-        "ok": tally.ok,
-        "updated": tally.updated,
-        "cases": [_case_json(subject, result) for subject, result in tally.results],
-        "fuzz": [_hunt_json(*hunt_) for hunt_ in tally.hunts],
-    }
-
-
-def _hunt_json(subject: Subject, hunted: Hunted, kept: Sequence[Kept]) -> dict[str, Any]:
-    findings = [
-        {
-            "kind": one.fault.kind,
-            "message": one.fault.message,
-            "backtrace": one.fault.backtrace,
-            "input": one.number,
-            "count": one.count,
-            "event": event_fields(one.seed.event, one.seed.source),
-            "case": str(where.case),
-            "try": where.try_line,
-        }
-        for one, where in zip(hunted.findings, kept, strict=True)
-    ]
-    return {
-        "transformer": subject.name,
-        "inputs": hunted.inputs,
-        "seed": hunted.seed,
-        "findings": findings,
-        "others": hunted.others,
-    }
-
-
-def _case_json(subject: Subject, result: Result) -> dict[str, Any]:
-    case = result.case
-    return {
-        "transformer": subject.name,
-        "file": str(case.path),
-        "line": case.line,
-        "name": case.name,
-        "ok": result.ok,
-        "error": result.error,
-        "failures": _failures_json(result),
-        "elapsed_us": result.ran.elapsed_ns // 1_000,
-        "memory_bytes_peak": result.ran.memory_bytes_peak,
-    }
-
-
-def _failures_json(result: Result) -> Sequence[dict[str, Any]]:
-    return [
-        {
-            "event": failure.number,
-            "together": failure.together,
-            "expected": failure.difference.expected,
-            "got": failure.difference.got,
-            "changes": [
-                {"path": change.path, "expected": change.before, "got": change.after}
-                for change in unlike_changes(failure.difference, exact=result.case.exact)
-            ],
-        }
-        for failure in result.failures
-    ]
+def _note_stale(subject: Subject) -> None:
+    """Cases may well fail because nobody has built since."""
+    if is_stale(subject):
+        remedy = f"`penstock build {subject.name}` brings them in"
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            Text(f"{subject.name}: sources are newer than the module; {remedy}", "yellow")
+        )

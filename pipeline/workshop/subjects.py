@@ -11,7 +11,10 @@ from pipeline.registry import Located, load_located
 from pipeline.registry.shape import did_you_mean
 from pipeline.workshop.cases.model import CaseFile
 from pipeline.workshop.cases.reading import TOPIC, find_case_files, read_case_files
+from pipeline.workshop.errors import BuildError
+from pipeline.workshop.languages import language
 from pipeline.workshop.project import Project, find_projects
+from pipeline.workshop.watching import snapshot
 from sandbox import Sandbox, Transformer
 from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.specs import RouteSpec, TransformerSpec
@@ -82,6 +85,19 @@ def of_project(
     return _subject(located, project.name, project.registry, found, project)
 
 
+def is_stale(subject: Subject) -> bool:
+    """Whether a source of the project was changed after its module was built. False where that cannot be told."""
+    project = subject.project
+    if project is None:
+        return False
+    try:
+        built_ns = project.module.stat().st_mtime_ns
+        sources = snapshot(language(project.language).sources(project))
+    except (OSError, BuildError, ConfigError):
+        return False
+    return any(changed_ns > built_ns for changed_ns, _, _ in sources.values())
+
+
 def registry_subjects(
     registry: Path, names: Sequence[str], cases: Path | None = None, *, needs_cases: bool = True
 ) -> list[Subject]:
@@ -142,15 +158,15 @@ def _case_folders(base: Path, name: str) -> list[Path]:
 
 
 def _cases(folder: Path, name: str, *, needed: bool) -> list[CaseFile]:
-    paths = [_short(path) for path in ([folder] if folder.is_file() else find_case_files(folder))]
+    paths = [short(path) for path in ([folder] if folder.is_file() else find_case_files(folder))]
     if not paths and needed:
         remedy = "write one: {name, event, expect}; the format is in docs/guests/testing.md"
-        raise ConfigError(Fault(f"there is no case for {name}", remedy, str(_short(folder))))
+        raise ConfigError(Fault(f"there is no case for {name}", remedy, str(short(folder))))
     return read_case_files(paths)
 
 
-def _short(path: Path) -> Path:
-    """Relative to where the user is, when it lies there: for messages."""
+def short(path: Path) -> Path:
+    """The path relative to where the user is, when it lies there: for messages."""
     try:
         return path.resolve().relative_to(Path.cwd())
     except (ValueError, OSError):
