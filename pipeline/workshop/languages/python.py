@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -20,6 +21,8 @@ ENTRY = "penstock_entry"
 """The module that the component is made of: the guest's module, then the SDK's exports."""
 WORLD = "built"
 """The transformer's world with those of its capabilities: a guest imports what it asked for, and nothing else."""
+KEPT_MAX = 8
+"""Built modules of 18 MB each."""
 RUN = "import sys; from componentize_py import script; sys.exit(script())"
 
 
@@ -52,9 +55,17 @@ class Python:
             tree = Path(scratch)
             _copy_sources(project, options, tree)
             worlds = _write_world(project, tree)
-            line: list[str | Path] = [*command(), "--quiet", "--wit-path", worlds, "--world", WORLD]
-            line += ["componentize", "--stub-wasi", "--python-path", tree, ENTRY, "--output", out]
-            run_compiler(line, cwd=tree, environ=environment(home), what="componentize-py")
+            kept = (
+                toolchains.build_cache("componentize-py")
+                / f"{_digest(tree, toolchains.pins()['pypi']['componentize-py']['version'])}.wasm"
+            )
+            if not kept.is_file():
+                made = tree / "made.wasm"
+                line: list[str | Path] = [*command(), "--quiet", "--wit-path", worlds, "--world", WORLD]
+                line += ["componentize", "--stub-wasi", "--python-path", tree, ENTRY, "--output", made]
+                run_compiler(line, cwd=tree, environ=environment(home), what="componentize-py")
+                _keep(made, kept)
+            shutil.copyfile(kept, out)
 
     def sources(self, project: Project) -> Sequence[Path]:
         """The folders of modules, and the SDK."""
@@ -74,6 +85,24 @@ def _copy_sources(project: Project, options: Options, tree: Path) -> None:
         raise BuildError(f"{project.folder}: no module {options.module} in {', '.join(options.path)}")
     shutil.copytree(project.sdk / "penstock_guest", tree / "penstock_guest", ignore=ignored, dirs_exist_ok=True)
     (tree / f"{ENTRY}.py").write_text(f"import {options.module}\nfrom penstock_guest.component import WitWorld\n")
+
+
+def _digest(tree: Path, toolchain: str) -> str:
+    """Of everything that a build is made of."""
+    digest = hashlib.sha256(toolchain.encode())
+    for path in sorted(path for path in tree.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        digest.update(f"\0{path.relative_to(tree).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def _keep(made: Path, kept: Path) -> None:
+    """Two builds are not the same bytes, so what was built of the same sources is used again. The oldest give way."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(shutil.copyfile(made, kept.with_suffix(f".{os.getpid()}.part")))
+    part.replace(kept)
+    for old in sorted(kept.parent.glob("*.wasm"), key=lambda path: path.stat().st_mtime)[:-KEPT_MAX]:
+        old.unlink(missing_ok=True)
 
 
 def _write_world(project: Project, tree: Path) -> Path:

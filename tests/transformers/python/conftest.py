@@ -30,7 +30,7 @@ def enrich_order(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def python_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """Compiles each component once, whoever loads it."""
-    with Sandbox(workers=1, cache_dir=tmp_path_factory.mktemp("compiled") / "cache") as sandbox:
+def python_sandbox() -> Iterator[Sandbox]:
+    """Takes from the user's cache what the build has compiled when it tried the module."""
+    with Sandbox(workers=1) as sandbox:
         yield sandbox

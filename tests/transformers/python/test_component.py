@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.workshop.build import compile_project
+from pipeline.workshop.languages import python
 from pipeline.workshop.project import read_project
 from sandbox import Limits, Sandbox, Transformer
 from sandbox.sections import Metadata, read_metadata
@@ -21,6 +22,7 @@ from schemas.outcome import Dropped, Emitted, Outcome, Violation
 from schemas.specs import TransformerSpec
 from tests.transformers import shipped
 from tests.transformers.shipped import SOURCE, Case
+from tests.workshop.tools import GUESTS
 
 CASES = [case for case in shipped.cases() if case.guest == "enrich-order"]
 FILES = [list(group) for _, group in groupby(CASES, key=lambda case: case.file)]
@@ -62,6 +64,21 @@ def canonical(text: bytes | str | None) -> Any:
     """Numbers by their exact value, objects without order."""
     exact = lambda number: Decimal(number).normalize()  # noqa: E731
     return None if text is None else json.loads(text, parse_float=exact, parse_int=exact)
+
+
+def test_the_same_sources_are_the_same_module_on_one_machine(enrich_order: Path, tmp_path: Path) -> None:
+    """Not because two builds were alike: what was built is kept."""
+    project = read_project(GUESTS / "python" / "enrich-order")
+    assert compile_project(project)[0] == enrich_order.read_bytes()
+    trees = [tmp_path / name for name in ("one", "same", "renamed", "changed")]
+    for tree, name, text in zip(
+        trees, ("a.py", "a.py", "b.py", "a.py"), ("x = 1", "x = 1", "x = 1", "x = 2"), strict=True
+    ):
+        tree.mkdir()
+        (tree / name).write_text(text)
+    one, same, *others = (python._digest(tree, "0.25.1") for tree in trees)
+    assert one == same
+    assert len({one, *others, python._digest(trees[0], "0.25.2")}) == 4
 
 
 @pytest.mark.parametrize("cases", FILES, ids=lambda cases: cases[0].file)
@@ -229,7 +246,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory, enrich_order: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def odd_guest(odd: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def odd_guest(odd: Path) -> Any:
     import msgpack
 
     from sandbox.host import HostImport, HostState
@@ -250,7 +267,7 @@ def odd_guest(odd: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         return HostImport(name, ("i32",) * 4, "i32", answer)
 
     imports = [serve(name) for name in ("kv_get", "kv_put", "kv_delete")]
-    with Sandbox(workers=1, extra_imports=imports, cache_dir=tmp_path_factory.mktemp("odd") / "cache") as sandbox:
+    with Sandbox(workers=1, extra_imports=imports) as sandbox:
         spec = TransformerSpec(
             name="odd",
             module=odd,
