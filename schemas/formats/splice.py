@@ -20,6 +20,11 @@ PLACEHOLDER: Final = "__debezium_unavailable_value"
 PLACEHOLDER_BASE64: Final = base64.b64encode(PLACEHOLDER.encode()).decode()
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
+_MAPS: Final = frozenset(bytes((first,)) for first in (*range(0x80, 0x90), 0xDE, 0xDF))
+_ARRAYS: Final = frozenset(bytes((first,)) for first in (*range(0x90, 0xA0), 0xDC, 0xDD))
+_TEXTS: Final = frozenset(bytes((first,)) for first in (*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB))
+"""First bytes in msgpack."""
+
 _unpack = msgspec.msgpack.Decoder().decode
 _unpack_members = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 _unpack_items = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -32,15 +37,14 @@ def splice(text: bytes, sent: bytes, got: bytes, kind: ConnectType | None) -> by
     """The JSON for `got`, where `sent` is what a guest was told of `text`. Raises EncodeError."""
     if got == sent:
         return text
+    if got[:1] in _MAPS and sent[:1] in _MAPS and text[:1] == b"{":
+        return _object(text, sent, got, kind)
+    if got[:1] in _ARRAYS and sent[:1] in _ARRAYS and text[:1] == b"[":
+        return _array(text, sent, got, kind)
     value = read(got)
     if pack(value) == sent:
         return text
-    before = _unpack(sent)
-    if isinstance(value, dict) and isinstance(before, dict) and text[:1] == b"{":
-        return _object(text, sent, got, kind)
-    if isinstance(value, list) and isinstance(before, list) and len(value) == len(before):
-        return _array(text, sent, got, kind)
-    if isinstance(value, str) and isinstance(before, str) and text[:1] != b'"' and _NUMBER.fullmatch(value.encode()):
+    if isinstance(value, str) and sent[:1] in _TEXTS and text[:1] != b'"' and _NUMBER.fullmatch(value.encode()):
         return value.encode()  # was a number too wide for 64 bits and is another one now
     return write(value, kind)
 
@@ -57,17 +61,22 @@ def _object(text: bytes, sent: bytes, got: bytes, kind: ConnectType | None) -> b
     """Members in the source's order, new ones behind them. What the guest was not shown stays."""
     members, shown, answered = _json_members(text), _unpack_members(sent), _members(got)
     made: list[bytes] = []
+    same = True
     for name, raw in members.items():
-        if name not in shown:
-            made.append(_json(name) + b":" + bytes(raw))
-        elif name in answered:
-            told, said = bytes(shown[name]), bytes(answered[name])
-            made.append(_json(name) + b":" + _member(name, bytes(raw), told, said, kind))
+        was = told = bytes(raw)
+        if name in shown:
+            if name not in answered:
+                same = False
+                continue
+            told = _member(name, was, bytes(shown[name]), bytes(answered[name]), kind)
+        same = same and told == was
+        made.append(_json(name) + b":" + told)
     for name, item in answered.items():
         if name in members or (name in shown and bytes(shown[name]) == bytes(item)):
             continue  # the second: absent in the source, told as nil, still nil
+        same = False
         made.append(_json(name) + b":" + _write_at(name, read(bytes(item)), _kind_of(kind, name)))
-    return b"{" + b",".join(made) + b"}"
+    return text if same else b"{" + b",".join(made) + b"}"
 
 
 def _member(name: str, text: bytes, sent: bytes, got: bytes, kind: ConnectType | None) -> bytes:
@@ -87,11 +96,22 @@ def _members(packed: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _array(text: bytes, sent: bytes, got: bytes, kind: ConnectType | None) -> bytes:
-    if text[:1] != b"[":
+    """Item by item where there are as many as before; else there is no telling which is which."""
+    texts, shown, answered = _json_items(text), _unpack_items(sent), _items(got)
+    if len(answered) != len(shown):
         return write(read(got), kind)
     items = kind.items if isinstance(kind, ArrayType) else None
-    triples = zip(_json_items(text), _unpack_items(sent), _unpack_items(got), strict=True)
-    return b"[" + b",".join(splice(bytes(raw), bytes(a), bytes(b), items) for raw, a, b in triples) + b"]"
+    triples = zip(texts, shown, answered, strict=True)
+    made = [splice(bytes(raw), bytes(told), bytes(said), items) for raw, told, said in triples]
+    same = all(one == bytes(raw) for one, raw in zip(made, texts, strict=True))
+    return text if same else b"[" + b",".join(made) + b"]"
+
+
+def _items(packed: bytes) -> list[msgspec.Raw]:
+    try:
+        return _unpack_items(packed)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise EncodeError(str(error)) from None
 
 
 def write(value: Any, kind: ConnectType | None = None, depth: int = 0) -> bytes:

@@ -10,11 +10,12 @@ import msgpack
 import pytest
 
 from sandbox import Sandbox, Transformer
+from sandbox.changes import merged
 from sandbox.host import HostImport
 from sandbox.sections import Metadata, append_custom, append_metadata
 from schemas.errors import ModuleFault
 from schemas.event import Batch, Event
-from schemas.outcome import Dropped, Emitted
+from schemas.outcome import DROPPED, Dropped, Emitted
 from tests.records.batches import records_of
 from tests.sandbox.guests import LANE, REUSED, guest, kinds, spec, values, violation
 
@@ -224,3 +225,34 @@ def test_a_guest_of_its_own_masks_and_everything_else_stays(sandbox: Sandbox) ->
         b'{"op":"u","before":{"a":"****** 1"},"after":{"a":"****** 2","b":1.50,"c":99999999999999999999},"ts_ms":1}'
     ]
     assert values(tombstone) == [None]
+
+
+def test_an_event_that_spoils_its_batch_is_found_alone() -> None:
+    def answer(meta: dict[str, Any], events: list[Any]) -> Any:
+        return b"\xc1" if any(event[3] and event[3]["ts_ms"] == 6 for event in events) else [None] * len(events)
+
+    bad = CREATED.replace(b":5,", b":6,")
+    puppeteer = Puppeteer(answer)
+    assert kinds(puppeteer.run(CREATED, b"no json", bad, None, CREATED)) == [
+        "emitted",
+        "decode",
+        "bad-output",
+        "emitted",
+        "emitted",
+    ]
+    assert len(puppeteer.frames) > 2
+
+
+def test_white_space_stays_where_nothing_changed() -> None:
+    spaced = b'{ "op" : "c", "after" : { "a" : 1.0 , "b" : [ 1, { "c" : 2 } ] }, "ts_ms" : 5 }\n'
+    (outcome,) = each(lambda value: [1, value | {"after": {"b": [1, {"c": 2}], "a": 1.0}}]).run(spaced)
+    assert values(outcome) == [spaced]
+    (outcome,) = each(lambda value: [1, value | {"ts_ms": 6}]).run(spaced)
+    assert values(outcome) == [b'{"op":"c","after":{ "a" : 1.0 , "b" : [ 1, { "c" : 2 } ] },"ts_ms":6}']
+
+
+def test_a_verdict_is_for_every_event_up_to_the_first_without_one() -> None:
+    bad = violation(each(lambda value: None).run(b"")[0])
+    assert merged(4, [DROPPED, DROPPED], {1: bad, 3: bad}) == [DROPPED, bad, DROPPED, bad]
+    assert merged(4, [DROPPED], {1: bad, 3: bad}) == [DROPPED, bad]
+    assert merged(2, [], {1: bad}) == []
