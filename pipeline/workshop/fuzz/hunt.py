@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from pipeline.workshop.cases.model import Settings
@@ -96,13 +96,16 @@ def hunt(subject: Subject, sandbox: Sandbox, inputs: int, seed: int) -> Hunted:
         for case in file.cases
         for step in case.steps
     ]
-    return _Hunt(Bench(subject, sandbox), seeds, seed).run(inputs)
+    with ExitStack() as held:
+        return _Hunt(Bench(subject, sandbox), seeds, seed, held).run(inputs)
 
 
 class _Hunt:
-    def __init__(self, bench: Bench, seeds: Sequence[Seed], seed: int) -> None:
+    def __init__(self, bench: Bench, seeds: Sequence[Seed], seed: int, held: ExitStack) -> None:
         limits = bench.subject.spec.limits
         self._bench = bench
+        self._held = held
+        self._sessions: list[tuple[Settings, Session]] = []
         self._mutator = Mutator(seeds, seed, min(SIZE_BYTES_MAX, limits.memory_bytes // 16))
         self._deadline_ms = limits.deadline_ms
         self._pace = self._paced(seeds)
@@ -150,10 +153,19 @@ class _Hunt:
 
     def _run(self, settings: Settings, seed: Seed, event: Event) -> tuple[int, Fault | None]:
         try:
-            with closing(self._bench.session(settings)) as session:
-                return _run(session, seed, event)
+            return _run(self._session(settings), seed, event)
         except ModuleFault as error:
             return 0, Fault("module", str(error), f"module {_alike(error.problem)}")
+
+    def _session(self, settings: Settings) -> Session:
+        """One for each settings: a guest that is kept (`instance: reused`) need not start for every input."""
+        for known, session in self._sessions:
+            if known == settings:
+                return session
+        session = self._bench.session(settings)
+        self._held.callback(session.close)
+        self._sessions.append((settings, session))
+        return session
 
     def _shrunk(self, seed: Seed, fault: Fault) -> Seed:
         shows, tries = self._shows(seed, fault)
