@@ -67,3 +67,20 @@ def test_new_build_test_check(tmp_path: Path, kind: tuple[str, ...]) -> None:
     assert again == sha256 or language in OTHER_BYTES, "two builds, one hash"
     assert again in (folder / "registry.yaml").read_text()
     ran("check", "registry.yaml", cwd=folder)
+
+
+def test_a_missing_toolchain_is_named_by_new_and_by_build(tmp_path: Path) -> None:
+    """On a system with apt-get, and without Node.js."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "apt-get").write_text("#!/bin/sh\nexit 1\n")
+    (tools / "apt-get").chmod(0o755)
+    made = penstock("new", "typescript", NAME, cwd=tmp_path, PATH=str(tools))
+    assert made.returncode == 0, made.stderr
+    assert re.search(r"first, the toolchain:\n  (sudo )?apt-get install -y nodejs npm\n", made.stdout)
+    built = penstock("build", NAME, cwd=tmp_path, PATH=str(tools))
+    assert built.returncode == 2
+    assert re.search(r"install it with:\n  (sudo )?apt-get install -y nodejs npm\n$", built.stderr)
+    said = json.loads(penstock("build", NAME, "--json", cwd=tmp_path, PATH=str(tools)).stdout)
+    assert [line.removeprefix("sudo ") for line in said["install"]] == ["apt-get install -y nodejs npm"]
+    assert not (tmp_path / NAME / "build").exists()
