@@ -103,7 +103,7 @@ def _print(measured: Measured, console: Console) -> None:
             f"{figure.us_per_event:.2f}",
             f"{figure.us_per_event_low:.2f} – {figure.us_per_event_high:.2f}",
             f"{figure.events_per_s:,.0f}",
-            format_memory(figure.memory_bytes_peak),
+            format_memory(figure.memory_bytes_peak) if figure.memory_bytes_peak else "–",
         )
     console.print(table)
     console.print(f"compiling {measured.compile_ms:,.0f} ms, starting {measured.start_us:,.0f} µs")

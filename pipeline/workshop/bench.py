@@ -44,6 +44,7 @@ class Figure:
     us_per_event_low: float
     us_per_event_high: float
     memory_bytes_peak: int
+    """0 where it cannot be seen: of components."""
 
     @property
     def events_per_s(self) -> float:

@@ -36,7 +36,13 @@ class Dev:
         command = [sys.executable, "-m", "pipeline.cli", "dev", *arguments]
         environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         self.process = subprocess.Popen(
-            command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=folder,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -49,21 +55,21 @@ class Dev:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def turn(self) -> str:
-        """Everything up to the line that says that it waits."""
+    def turn(self, last: str = "watching ") -> str:
+        """Everything up to the line that says that it waits, or to another one."""
         seen = ""
         until = time.monotonic() + DEADLINE_S
         while True:
             line = self._lines.get(timeout=max(0.1, until - time.monotonic()))
             assert line is not None, f"it ended:\n{seen}"
             seen += line
-            if line.startswith("watching "):
+            if line.startswith(last):
                 print(seen)
                 return seen
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
-        """Exit code and the last words."""
-        self.process.send_signal(number)
+        """Exit code and the last words. A terminal's Ctrl-C goes to the compiler as well."""
+        os.killpg(self.process.pid, number)
         rest = ""
         while (line := self._lines.get(timeout=DEADLINE_S)) is not None:
             rest += line
@@ -149,6 +155,17 @@ def test_sigterm_ends_it_as_well(project: Path) -> None:
     with dev(project) as running:
         assert total_s(running.turn()) > 0
         assert running.end(signal.SIGTERM) == (0, "\nended\n")
+
+
+def test_it_ends_in_the_middle_of_a_build_just_as_well(project: Path) -> None:
+    with dev(project) as running:
+        running.turn()
+        edit(project / "src" / "shout.c", "'a'", "'b'")
+        running.turn("changed ")
+        code, rest = running.end()
+        assert code == 0, rest
+        assert rest.endswith("\nended\n")
+        assert "Traceback" not in rest
 
 
 def test_the_event_of_a_line_of_a_file(project: Path) -> None:
