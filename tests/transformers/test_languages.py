@@ -7,12 +7,16 @@ messages are each language's own, and say something.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sandbox import Sandbox, Transformer
 from schemas.errors import ModuleFault
@@ -22,9 +26,11 @@ from schemas.outcome import Dropped, Emitted, Outcome, Violation, ViolationKind
 from schemas.specs import InstancePolicy, TransformerSpec
 from tests.transformers import shipped
 from tests.transformers.shipped import SOURCE, Case
+from tests.transformers.test_properties import Amount, NumberText, Text
 
 MODULES = sorted((shipped.MODULES / "languages").glob("enrich_order_*.wasm"))
 CASES = [case for case in shipped.cases() if case.guest == "enrich-order"]
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 FILES = sorted({case.file for case in CASES})
 LIMITS = {
     "go": Limits.conservative().with_(memory_bytes=16 << 20),
@@ -143,3 +149,47 @@ def test_many_batches_through_one_guest_take_no_more_memory(sandbox: Sandbox, mo
     with closing(sandbox.load(spec).session()) as session:
         peaks = [session.run(batch).memory_bytes_peak for _ in range(300)]
     assert max(peaks[150:]) <= max(peaks[:150]), sorted(set(peaks))
+
+
+Amounts = NumberText | Amount | st.text("0123456789.-+eE x", max_size=12) | st.integers(-(10**40), 10**40).map(str)
+Rows = st.fixed_dictionaries(
+    {"amount": st.tuples(st.booleans(), Amounts)},
+    optional={
+        "quantity": st.tuples(st.booleans(), Amounts),
+        "first_name": st.none() | Text,
+        "last_name": st.none() | Text,
+        "total": st.none() | Text,
+        "currency": Text,
+        "status": st.sampled_from(["draft", "paid", "é"]),
+    },
+)
+
+
+def _order(row: Mapping[str, Any]) -> bytes:
+    """A change event around the row: amounts as numbers where they are some, else as texts."""
+    members = (f"{json.dumps(name)}:{_spelt(value)}" for name, value in row.items())
+    return f'{{"op":"u","before":null,"after":{{{",".join(members)}}}}}'.encode()
+
+
+def _spelt(value: Any) -> str:
+    match value:
+        case (True, text) if _NUMBER.fullmatch(text):
+            return str(text)
+        case (_, text):
+            return json.dumps(text)
+        case _:
+            return json.dumps(value)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(Rows, min_size=1, max_size=30))
+def test_any_order_comes_out_as_the_shipped_guest_makes_it(
+    sandbox: Sandbox, module: Path, rows: list[dict[str, Any]]
+) -> None:
+    """Decimals of any length and shape, names with escapes: outcome, code and value."""
+    config = {"currency": "EUR", "drop_statuses": ["draft"], "flag_above": "99.5", "flag_topic": "flagged"}
+    batch = Batch(SOURCE, [Event(offset, 0, b"1", _order(row)) for offset, row in enumerate(rows)])
+    measure = shipped.load(sandbox, "enrich-order", config).run(batch).outcomes
+    found = load(sandbox, module, config).run(batch).outcomes
+    for row, wanted, outcome in zip(rows, measure, found, strict=True):
+        assert _told(outcome) == _told(wanted), (row, outcome, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from pipeline.workshop import toolchains
 from pipeline.workshop.build import compile_project
 from pipeline.workshop.errors import MissingToolchainError
 from pipeline.workshop.project import read_project
@@ -29,6 +31,7 @@ from tests.transformers.shipped import SOURCE
 from tests.workshop.tools import absent
 
 HERE = Path(__file__).parent
+TRANSFORMERS = HERE.parents[1] / "transformers"
 LANGUAGES = ("c", "zig")
 LIMITS = Limits.conservative().with_(deadline_ms=5_000, memory_bytes=32 << 20)
 LONG = "h" * 10_000
@@ -286,6 +289,24 @@ def test_a_restricted_build_is_plain_webassembly(tmp_path: Path, host: Sandbox) 
     assert isinstance(records, Emitted)
     assert records.events[0].value == b"made records"
     assert isinstance(anything, Emitted)
+
+
+@pytest.mark.parametrize("file", ["sdk/zig/testing.zig", "guests/zig/enrich-order/src/decimal.zig"])
+def test_zigs_own_tests(file: str, tmp_path: Path) -> None:
+    """The tests beside the code, natively; and that it is formatted."""
+    path, zig = TRANSFORMERS / file, zig_or_absent()
+    for command in (["test", str(path)], ["fmt", "--check", str(path.parent)]):
+        done = subprocess.run(
+            [zig, *command], cwd=tmp_path, env=toolchains.zig_environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def zig_or_absent() -> Path:
+    try:
+        return toolchains.zig()
+    except MissingToolchainError as error:
+        absent(error)
 
 
 # ---- `encoding: event` ----
