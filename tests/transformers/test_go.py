@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pipeline.workshop.build import compile_project
 from pipeline.workshop.errors import MissingToolchainError
 from pipeline.workshop.languages.go import _environment, _toolchain
 from pipeline.workshop.project import read_project
+from pipeline.workshop.scaffold import create
 from sandbox import Sandbox, Transformer
 from sandbox.host import HostImport, HostState, Services
 from sandbox.memory import GuestMemory
@@ -233,6 +235,54 @@ def test_a_large_event_passes_or_is_a_memory_violation(sandbox: Sandbox, probe: 
     fits, too_large, next_ = run(transformer, "hi " + "x" * 1_000_000, "hi " + "x" * 15_000_000, "hi")
     assert said(fits) == said(next_) == b"hello"
     assert verdict(too_large).kind == "memory", verdict(too_large).message
+
+
+ROW = b'"after":{"id":12345678901234567890,"first_name":"Ada","last_name":"L\xc3\xb6we \xf0\x9f\x98\x80","amount":1.50,"x":null}'
+CHANGES = [
+    b'{"op":"c","before":null,' + ROW + b',"source":{"table":"people"},"ts_ms":5}',
+    b'{"op":"r","before":null,' + ROW + b',"source":{"table":"people"},"ts_ms":5}',
+    b'{"op":"u","before":null,"after":{"status":"draft"},"source":{"table":"people"},"ts_ms":5}',
+    b'{"op":"d","before":{"id":1},"after":null,"source":{"table":"people"},"ts_ms":5}',
+    b'{"op":"c","before":null,"after":{"id":1},"source":{"table":"people"},"ts_ms":5}',
+    None,
+]
+
+
+@pytest.mark.parametrize("instance", [InstancePolicy.REUSED, InstancePolicy.PER_BATCH])
+def test_one_source_does_the_same_in_both_encodings(go: Path, tmp_path: Path, instance: InstancePolicy) -> None:
+    assert go
+    folder = create("go", "names", tmp_path).folder
+    raw = compile_project(read_project(folder))[0]
+    manifest = folder / "guest.toml"
+    manifest.write_text(manifest.read_text().replace('# encoding = "event"', 'encoding = "event"'))
+    decoded = compile_project(read_project(folder))[0]
+    batch = Batch(SOURCE, [Event(at, 0, b"1", value) for at, value in enumerate(CHANGES)])
+    found = []
+    with Sandbox(cache=False) as sandbox:
+        for wasm, encoding in ((raw, "raw"), (decoded, "event")):
+            spec = TransformerSpec(
+                name="names",
+                module=Path("names.wasm"),
+                limits=LIMITS,
+                encoding=encoding,
+                instance=instance,
+                config={"drop_statuses": ["draft"]},
+            )
+            found.append([_told(one) for one in sandbox.load(spec, wasm).run(batch).outcomes])
+    assert found[0] == found[1]
+    assert found[0][0][0]["after"]["full_name"] == "Ada Löwe 😀"
+    assert found[0][0][0]["after"]["id"] == 12345678901234567890
+    assert found[0][2:] == ["Dropped", [json.loads(CHANGES[3] or b"")], "no-name", [None]]
+
+
+def _told(outcome: Outcome) -> Any:
+    match outcome:
+        case Emitted():
+            return [None if event.value is None else json.loads(event.value) for event in outcome.events]
+        case Violation():
+            return outcome.code
+        case _:
+            return type(outcome).__name__
 
 
 def test_two_builds_one_hash_in_any_folder(go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
