@@ -120,7 +120,9 @@ def test_the_restricted_preset_uses_nothing_beyond_webassembly_1(tmp_path: Path,
     file = project.folder / "guest.toml"
     file.write_text(f'{file.read_text()}\n[build]\npreset = "reference"\n')
     module = tmp_path / "plain.wasm"
-    module.write_bytes(compile_project(read_project(project.folder))[0])
+    code = compile_project(read_project(project.folder))[0]
+    module.write_bytes(code)
+    assert b"target_features" not in code, "the judge would allow whatever that section claims"
     judged = subprocess.run(
         [*toolchains.wasm_opt(), "--mvp-features", str(module), "-o", os.devnull],
         capture_output=True,
