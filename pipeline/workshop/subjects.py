@@ -20,7 +20,7 @@ from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.specs import RouteSpec, TransformerSpec
 
 _PLACES = ("cases/{}", "{}/cases", "*/{}/cases", "*/*/{}/cases")
-"""Where the cases of a registry's transformer are looked for, from the registry's folder; the first that has any counts."""
+"""Where the cases of a registry's transformer are looked for, from the registry's folder; the first of these that any folder fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def of_project(
     entry = f"transformers.{project.name}"
     overrides = None if module is None else {f"{entry}.sha256": None, f"{entry}.module": str(module)}
     located = load_located(project.registry, overrides=overrides)
-    found = _cases(cases or project.cases, project.name, needed=needs_cases)
+    found = _cases([cases or project.cases], project.name, needed=needs_cases)
     return _subject(located, project.name, project.registry, found, project)
 
 
@@ -107,8 +107,8 @@ def registry_subjects(
     for name in names or located.registry.transformers:
         folders = [cases] if cases else _case_folders(registry.parent, name)
         if names or folders:
-            folder = folders[0] if folders else registry.parent / "cases" / name
-            makers.append(partial(_of_registry, located, name, registry, folder, needs_cases))
+            folders = folders or [registry.parent / "cases" / name]
+            makers.append(partial(_of_registry, located, name, registry, folders, needs_cases))
     return _gathered(makers)
 
 
@@ -128,9 +128,9 @@ def _gathered(makers: Sequence[Callable[[], Subject]]) -> list[Subject]:
     return subjects
 
 
-def _of_registry(located: Located, name: str, registry: Path, folder: Path, needs_cases: bool) -> Subject:
+def _of_registry(located: Located, name: str, registry: Path, folders: Sequence[Path], needs_cases: bool) -> Subject:
     _check_known(located, name)
-    return _subject(located, name, registry, _cases(folder, name, needed=needs_cases))
+    return _subject(located, name, registry, _cases(folders, name, needed=needs_cases))
 
 
 def _check_known(located: Located, name: str) -> None:
@@ -157,11 +157,11 @@ def _case_folders(base: Path, name: str) -> list[Path]:
     return []
 
 
-def _cases(folder: Path, name: str, *, needed: bool) -> list[CaseFile]:
-    paths = [short(path) for path in ([folder] if folder.is_file() else find_case_files(folder))]
+def _cases(folders: Sequence[Path], name: str, *, needed: bool) -> list[CaseFile]:
+    paths = [short(path) for place in folders for path in ([place] if place.is_file() else find_case_files(place))]
     if not paths and needed:
         remedy = "write one: {name, event, expect}; the format is in docs/guests/testing.md"
-        raise ConfigError(Fault(f"there is no case for {name}", remedy, str(short(folder))))
+        raise ConfigError(Fault(f"there is no case for {name}", remedy, str(short(folders[0]))))
     return read_case_files(paths)
 
 

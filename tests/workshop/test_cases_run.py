@@ -29,6 +29,8 @@ def test_the_shipped_cases_pass_for_a_registry() -> None:
     one = penstock("test", "--registry", "transformers/registry.yaml", "enrich-order", at=ROOT)
     assert one.code == 0
     assert "saboteur" not in one.out
+    folders = sorted((ROOT / "transformers" / "guests").glob("*/enrich-order/cases"))
+    assert all(str(folder.relative_to(ROOT)) in one.out for folder in folders), "of every language that has some"
 
 
 def test_values_are_compared_by_what_their_json_says(tmp_path: Path) -> None:
