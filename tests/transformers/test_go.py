@@ -14,8 +14,10 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from pipeline.assets import sdk_folder
+from pipeline.workshop import toolchains
 from pipeline.workshop.build import compile_project
 from pipeline.workshop.errors import MissingToolchainError
+from pipeline.workshop.languages import go as golang
 from pipeline.workshop.languages.go import _environment, _toolchain
 from pipeline.workshop.project import read_project
 from pipeline.workshop.scaffold import create
@@ -297,6 +299,25 @@ def test_two_builds_one_hash_in_any_folder(go: Path, tmp_path: Path, monkeypatch
         monkeypatch.setenv("PENSTOCK_BUILD_CACHE", str(tmp_path / f"cache-{len(hashes)}"))
         hashes.add(hashlib.sha256(compile_project(read_project(folder))[0]).hexdigest())
     assert len(hashes) == 1
+
+
+def test_what_cannot_be_fetched_is_taken_from_the_machine_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toolchains, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(golang, "USUAL_PLACE", tmp_path / "none")
+    monkeypatch.setenv("PENSTOCK_NO_FETCH", "1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "go"
+    for version, words in (("1.19.8", "pip install"), ("1.24.1", "built with the installed Go 1.24.1 instead of ")):
+        program.write_text(f"#!/bin/sh\necho go{version}\n")
+        program.chmod(0o755)
+        try:
+            found, said = golang._toolchain()
+            assert found == program
+        except MissingToolchainError as error:
+            said = str(error)
+        assert words in said
 
 
 def test_the_memory_has_a_maximum(probe: bytes) -> None:

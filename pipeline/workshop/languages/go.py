@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import re
@@ -45,10 +46,8 @@ class Go:
     sdk = "go/0.1.0"
 
     def missing(self) -> Sequence[str]:
-        """Nothing where PyPI has Go for this system; else what installs it."""
-        if _is_pinned_here() or _installed() is not None:
-            return ()
-        return (toolchains.install_command(toolchains.GO),)
+        """Nothing where Go is fetched by hash, or installed; else the command that brings it from PyPI."""
+        return () if _is_pinned_here() or _installed() is not None else (_install_command(),)
 
     def build(self, project: Project, out: Path) -> str:
         """One call of `go build`; then the memory's maximum, which Go's linker has no option for."""
@@ -70,34 +69,47 @@ def _is_pinned_here() -> bool:
     return sys.platform == "linux" and platform.machine() == "x86_64"
 
 
+def _pinned() -> str:
+    version: str = toolchains.pins()["pypi"][PACKAGE]["version"]
+    return version
+
+
+def _install_command() -> str:
+    return f"pip install {PACKAGE}=={_pinned()}"
+
+
 def _toolchain() -> tuple[Path, str]:
     """The pinned Go, else one that is installed, and then a note that the bytes may differ. Raises MissingToolchainError."""
-    if not _is_pinned_here():
-        return _other(MissingToolchainError("Go", [toolchains.install_command(toolchains.GO)]))
-    try:
-        return toolchains.wheel(PACKAGE) / "go" / "bin" / "go", ""
-    except MissingToolchainError as error:
-        return _other(error)
-
-
-def _other(error: MissingToolchainError) -> tuple[Path, str]:
     found = _installed()
+    if found is not None and found[1] == _pinned():
+        return found[0], ""
+    missing = MissingToolchainError("Go", [_install_command()])
+    if _is_pinned_here():
+        try:
+            return toolchains.wheel(PACKAGE) / "go" / "bin" / "go", ""
+        except MissingToolchainError as error:
+            missing = error
     if found is None:
-        raise error
-    go, version = found
-    pinned = toolchains.pins()["pypi"][PACKAGE]["version"]
-    return go, f"built with the installed Go {version} instead of {pinned}: other bytes, and another hash\n"
+        raise missing
+    return found[0], f"built with the installed Go {found[1]} instead of {_pinned()}: other bytes, and another hash\n"
 
 
 def _installed() -> tuple[Path, str] | None:
-    """A Go on this machine that is new enough, and its version."""
+    """A Go on this machine that is new enough, and its version; the environment's own first."""
     found = shutil.which("go")
-    for go in (Path(found) if found else None, USUAL_PLACE):
+    for go in (_in_environment(), Path(found) if found else None, USUAL_PLACE):
         version = _version(go) if go is not None and go.is_file() else ""
         numbers = re.match(r"(\d+)\.(\d+)", version)
         if go is not None and numbers and (int(numbers[1]), int(numbers[2])) >= VERSION_LEAST:
             return go, version
     return None
+
+
+def _in_environment() -> Path | None:
+    try:
+        return Path(str(importlib.metadata.distribution(PACKAGE).locate_file("go/bin/go")))
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _version(go: Path) -> str:
