@@ -262,11 +262,11 @@ def test_a_small_change_takes_less_than_two_seconds(tmp_path: Path, name: str) -
     taken: list[float] = []
     with Sandbox(workers=1) as sandbox:
         workbench = Workbench(project, tmp_path / "module.wasm", sandbox)
-        try:
-            first = workbench.turn([])
-        except MissingToolchainError as error:
-            absent(error)
-        assert not first.errors, first.errors
+        errors = workbench.turn([]).errors
+        for error in errors:
+            if isinstance(error, MissingToolchainError):
+                absent(error)
+        assert not errors
         while len(taken) < 6 and (not taken or min(taken) >= TURN_SECONDS_MAX):
             edit(source, before, after)
             busy = busy_factor()
