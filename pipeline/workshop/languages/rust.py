@@ -156,6 +156,11 @@ def toolchain(wanted: str = "any") -> Toolchain:
 
 def cargo_build(chosen: Toolchain, folder: Path, crate: str, settings: Settings) -> bytes:
     """The module of this crate of the package or workspace in `folder`. Raises BuildError."""
+    return _cargo_rustc(chosen, folder, crate, settings)[0]
+
+
+def _cargo_rustc(chosen: Toolchain, folder: Path, crate: str, settings: Settings) -> tuple[bytes, str]:
+    """The module, and what the compiler said all the same."""
     locked = ("--locked",) if _lock_of(folder) is not None else ()
     _fetch(chosen, folder, locked)
     flags = chosen.flags(settings)
@@ -164,8 +169,8 @@ def cargo_build(chosen: Toolchain, folder: Path, crate: str, settings: Settings)
     command = [chosen.cargo, "rustc", *locked, "--quiet", "--release", "--target", TARGET, *chosen.library_options()]
     command += ["--package", crate, "--lib", "--crate-type", "cdylib", "--", *settings.for_crate()]
     with _alone(target):
-        run_compiler(command, cwd=folder, environ=environment, what="cargo")
-        return (target / TARGET / "release" / f"{crate.replace('-', '_')}.wasm").read_bytes()
+        said = run_compiler(command, cwd=folder, environ=environment, what="cargo")
+        return (target / TARGET / "release" / f"{crate.replace('-', '_')}.wasm").read_bytes(), said
 
 
 def _fetch(chosen: Toolchain, folder: Path, locked: Sequence[str]) -> None:
@@ -210,12 +215,14 @@ class RustLanguage:
         """Debian's packages, or rustup's target."""
         return () if not toolchains.rust_missing() or rustup() is not None else install_commands()
 
-    def build(self, project: Project, out: Path) -> None:
+    def build(self, project: Project, out: Path) -> str:
         """One call of Cargo, for the crate in the project's folder."""
         options = project.options(Options)
         chosen = toolchain("debian" if options.preset == "reference" else options.toolchain)
         settings = Settings(options.stack, project.memory_bytes_max, options.preset, tuple(options.flags))
-        out.write_bytes(cargo_build(chosen, project.folder, crate_of(project), settings))
+        module, said = _cargo_rustc(chosen, project.folder, crate_of(project), settings)
+        out.write_bytes(module)
+        return said
 
     def sources(self, project: Project) -> Sequence[Path]:
         """The crate's sources and manifests, and the SDK."""

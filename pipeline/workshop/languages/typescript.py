@@ -61,17 +61,17 @@ class TypeScript:
             return [f"install Node.js {NODE_MAJOR_LEAST} or newer from https://nodejs.org (here is {version})"]
         return ()
 
-    def build(self, project: Project, out: Path) -> None:
+    def build(self, project: Project, out: Path) -> str:
         """One call of asc."""
         options = project.options(Options)
-        self._compile(project, out, options, options.flags)
+        return self._compile(project, out, options, options.flags)
 
-    def build_quickly(self, project: Project, out: Path) -> None:
+    def build_quickly(self, project: Project, out: Path) -> str:
         """Without optimizing, which is most of the time."""
         options = project.options(Options)
-        self._compile(project, out, options, [flag for flag in options.flags if not flag.startswith("-O")])
+        return self._compile(project, out, options, [flag for flag in options.flags if not flag.startswith("-O")])
 
-    def _compile(self, project: Project, out: Path, options: Options, flags: Sequence[str]) -> None:
+    def _compile(self, project: Project, out: Path, options: Options, flags: Sequence[str]) -> str:
         if not (project.folder / options.entry).is_file():
             raise BuildError(f"{project.folder / options.entry}: there is no such file")
         packages = toolchains.npm_packages(lock_folder(project))
@@ -80,7 +80,7 @@ class TypeScript:
             _stage(project, Path(scratch))
             command: list[str | Path] = [_node(), compiler, options.entry, "--outFile", out.resolve(), *_OPTIONS]
             command += ["--maximumMemory", str(project.memory_bytes_max // _PAGE), *_features(options.preset)]
-            run_compiler([*command, *flags], cwd=Path(scratch), environ=_environment(), what="asc")
+            return run_compiler([*command, *flags], cwd=Path(scratch), environ=_environment(), what="asc")
 
     def sources(self, project: Project) -> Sequence[Path]:
         """The project's sources and the SDK."""
