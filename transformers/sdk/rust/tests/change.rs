@@ -260,6 +260,14 @@ fn extremes_of_numbers() {
     assert_eq!(emitted(&event)["after"], json!({"x": "NaN", "y": 1e300}));
 }
 
+#[test]
+fn texts_of_every_width_are_read() {
+    for map in [&b"\x82\xd9\x02op\xd9\x01c\xda\x00\x05after\x80"[..], b"\xde\x00\x02\xdb\x00\x00\x00\x02op\xdb\x00\x00\x00\x01c\xa5after\x80"] {
+        let mut event = ChangeEvent::of_decoded(Event::of_value(map)).unwrap().unwrap();
+        assert_eq!((event.operation(), event.after().is_ok()), (Operation::Create, true));
+    }
+}
+
 fn refused(value: &[u8]) -> Rejection {
     ChangeEvent::of(Event::of_value(value)).unwrap_err()
 }

@@ -1,6 +1,6 @@
 // One change event, read and edited where it lies, whichever way the host hands it over.
 import { Buffer, block, giveBack } from "./memory";
-import { writeBytes } from "./msgpack";
+import { Reader, Token, writeBytes } from "./msgpack";
 import { Bytes, Event } from "./record";
 import { Outcome } from "./outcome";
 import { Row } from "./row";
@@ -189,9 +189,25 @@ function operationOf(top: Row): Operation {
   const index = top.find("op");
   if (index < 0) return Operation.None;
   const start = top.valueStart(index);
-  const size = top.valueEnd(index) - start;
-  if (top.packed ? size != 2 || load<u8>(start) != 0xa1 : size != 3 || load<u8>(start) != 0x22) return Operation.None;
-  switch (<u32>load<u8>(start, 1)) {
+  return operationNamed(top.packed ? packedLetter(start, top.valueEnd(index)) : jsonLetter(start, top.valueEnd(index)));
+}
+
+/** The one letter of a text; 0 for any other value. */
+function packedLetter(start: usize, end: usize): u32 {
+  letters.set(start, end);
+  if (letters.peek() != Token.Text) return 0;
+  letters.text();
+  return letters.size == 1 ? load<u8>(letters.start) : 0;
+}
+
+function jsonLetter(start: usize, end: usize): u32 {
+  return end - start == 3 && load<u8>(start) == 0x22 ? load<u8>(start, 1) : 0;
+}
+
+const letters = new Reader();
+
+function operationNamed(letter: u32): Operation {
+  switch (letter) {
     case 0x63: return Operation.Create;
     case 0x75: return Operation.Update;
     case 0x64: return Operation.Delete;

@@ -49,8 +49,12 @@ fn offset(whole: &[u8], part: &[u8]) -> usize {
 }
 
 fn operation(form: Form, written: &[u8]) -> Option<Operation> {
-    match (form, written) {
-        (Form::Json, [b'"', letter, b'"']) | (Form::Packed, [0xa1, letter]) => Operation::of_letter(*letter),
+    let letter = match form {
+        Form::Json => written.strip_prefix(b"\"")?.strip_suffix(b"\"")?,
+        Form::Packed => Reader::new(written).text().ok()?.as_bytes(),
+    };
+    match letter {
+        [letter] => Operation::of_letter(*letter),
         _ => None,
     }
 }
