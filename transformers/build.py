@@ -26,8 +26,11 @@ from pipeline.workshop.build import compile_project  # noqa: E402
 from pipeline.workshop.errors import BuildError, MissingToolchainError  # noqa: E402
 from pipeline.workshop.languages import available, rust  # noqa: E402
 from pipeline.workshop.project import Project, read_project  # noqa: E402
+from transformers.javascript_runtime import RUNTIME, build_runtime  # noqa: E402
 
 SHIPPED = "shipped"
+ENGINE = "javascript-runtime"
+"""What JavaScript guests are made of, for the SDK."""
 EXAMPLE = "enrich-order"
 RUST_GUESTS = ("enrich-order", "mask-pii")
 C_GUESTS = ("passthrough", "saboteur", "uppercase")
@@ -99,6 +102,7 @@ def build_example(project: Project) -> dict[Path, bytes]:
 def builders(names: Sequence[str], scratch: Path) -> dict[str, Callable[[], dict[Path, bytes]]]:
     """What to build, by name: everything, unless names say what. Raises SystemExit for a name that is none."""
     found: dict[str, Callable[[], dict[Path, bytes]]] = {SHIPPED: lambda: build_shipped(scratch)}
+    found[ENGINE] = lambda: {RUNTIME: build_runtime(scratch)}
     found |= {name: lambda project=project: build_example(project) for name, project in examples().items()}
     unknown = [name for name in names if name not in found]
     if unknown:
@@ -177,8 +181,14 @@ def main() -> int:
     arguments = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="penstock-guests-"))
     os.environ[toolchains.BUILD_CACHE] = str(scratch / "caches")
+    errors: list[Exception] = []
     try:
-        modules, errors = build_all(builders(arguments.names, scratch))
+        chosen = builders(arguments.names, scratch)
+        if arguments.write and ENGINE in chosen:  # the guests that come after it are made of the new one
+            engine, errors = build_all({ENGINE: chosen.pop(ENGINE)})
+            _write(engine)
+        modules, more = build_all(chosen)
+        errors += more
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print(*errors, sep="\n", end="\n" if errors else "", file=sys.stderr)
