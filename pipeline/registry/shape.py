@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.registry.document import Document, Steps
+from pipeline.registry.document import Document, Steps, quoted
 from schemas.errors import Fault
 from schemas.fields import REFUSED, Name
 from schemas.registry import RegistryFile, RouteEntry, TransformerEntry
@@ -109,8 +109,10 @@ def did_you_mean(word: object, choices: Iterable[str]) -> str:
     """`did you mean 'x'?`, or what there is to choose from."""
     known = list(choices)
     guess = nearest(word, known) if isinstance(word, str) else None
-    listed = ", ".join(known[:20])
-    return f"did you mean '{guess}'? (one of: {listed})" if guess else f"choose one of: {listed}" if listed else ""
+    listed = ", ".join(quoted(name)[1:-1] for name in known[:20])  # a user's own names, too: they may hold anything
+    return (
+        f"did you mean {quoted(guess)}? (one of: {listed})" if guess else f"choose one of: {listed}" if listed else ""
+    )
 
 
 def _fault(document: Document, steps: Steps, detail: ErrorDetails) -> Fault:

@@ -77,6 +77,10 @@ def test_mutated_values(base: Path, changes: list[tuple[tuple[Any, ...], Any]]) 
     _load_or_refuse(Document(data), base)
 
 
+def test_a_name_of_control_characters_is_not_listed_as_it_is(base: Path) -> None:
+    _load_or_refuse(Document(_mutated(GOOD, ("transformers",), {"\n": None})), base)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.sampled_from([place for place in PLACES if place]), key=st.text(max_size=12), value=VALUES)
 def test_mutated_keys(base: Path, steps: tuple[Any, ...], key: str, value: Any) -> None:
