@@ -1,4 +1,4 @@
-"""The tables of `results/sandbox.json` and `results/soak.json`."""
+"""The tables of `results/sandbox.json`, `results/guests.json` and `results/soak.json`."""
 
 from __future__ import annotations
 
@@ -80,6 +80,28 @@ def _plain(found: Found) -> list[tuple[str, str]]:
         ),
         ("memory per live guest", f"{found['memory']['guest_kib']:.0f} KiB"),
     ]
+
+
+def guests_table(found: Found) -> str:
+    """enrich-order by language."""
+    rows = [
+        (
+            name,
+            _size(each["module_bytes"]),
+            "" if each["fresh_us"] is None else f"{each['fresh_us']:.1f} µs",
+            f"{each['reused_us']:.1f} µs",
+            f"{each['start_us']:,.0f} µs",
+            _size(each["memory_bytes"]) if each["memory_bytes"] else "not seen",
+            f"{each['mark_size']}, {each['mark_us']:g} µs: {_verdict(each['reused_us'] <= each['mark_us'])}",
+        )
+        for name, each in found["rows"].items()
+    ]
+    head = ["language", "module", "an event, fresh guests", "reused", "starting", "memory", "mark (size, time)"]
+    return f"Batches of {found['batch']}, {found['rounds']} rounds. {_where(found)}\n\n{_table(head, rows)}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.0f} KB"
 
 
 def soak_table(found: Found) -> str:
