@@ -135,11 +135,29 @@ def growth_table(found: Found) -> str:
         for cell in grown
     ]
     head = ["partitions", "processes", "events/s", "CPU per event", "against the first", "broker's", "RSS, largest"]
-    spread = max(cell.cpu_us for cell in grown) / min(cell.cpu_us for cell in grown) - 1
-    said = f"From least to most: {100 * spread:.0f} % (mark: 15 %)."
+    said = f"{_growths(grown)} (mark: 15 %)."
     return (
         f"{found['events']:,} events a point, {found['rounds']} rounds. {where(found)}\n\n{table(head, rows)}\n{said}\n"
     )
+
+
+def _growths(grown: Sequence[model.Cell]) -> str:
+    """From the least to the most partitions in one process, and from one process to the most at each number of partitions."""
+    alone = [cell for cell in grown if cell.processes == 1]
+    said = [
+        f"From {alone[0].partitions} to {alone[-1].partitions} partitions in one process {_more(alone[0], alone[-1])}"
+    ]
+    for one in alone:
+        shared = [cell for cell in grown if cell.partitions == one.partitions and cell.processes > 1]
+        if shared:
+            said.append(
+                f"from 1 to {shared[-1].processes} processes at {one.partitions} partitions {_more(one, shared[-1])}"
+            )
+    return "; ".join(said)
+
+
+def _more(one: model.Cell, other: model.Cell) -> str:
+    return f"{100 * (other.cpu_us / one.cpu_us - 1):+.0f} %"
 
 
 def prices_table(found: Found) -> str:
