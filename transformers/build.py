@@ -207,7 +207,12 @@ def _write(modules: dict[Path, bytes]) -> int:
 def _compare(modules: dict[Path, bytes], *, whole: bool) -> int:
     found = [one for folder, built in by_folder(modules).items() for one in differences(built, folder, whole=whole)]
     if not found:
-        print(f"{len(modules)} guests rebuilt, all as committed")
+        kept = [path for path in modules if path.name not in NOT_KEPT]
+        others = ", ".join(sorted(path.name for path in modules if path.name in NOT_KEPT))
+        print(
+            f"{len(kept)} guests rebuilt, all as committed"
+            + (f"; {others} is built, and has no hash" if others else "")
+        )
         return 0
     print(*found, toolchains.version_report(), sep="\n", file=sys.stderr)
     return 1
