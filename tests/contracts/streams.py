@@ -114,7 +114,11 @@ def registry(
             on_violation=on_violation,
             quarantine=calm,
         )
-    batch = {"events": 100, "commit_interval": commit_interval, "commit_events": 400}  # many commits, however fast it goes
+    batch = {
+        "events": 100,
+        "commit_interval": commit_interval,
+        "commit_events": 400,
+    }  # many commits, however fast it goes
     builder.route("orders", sources=topic, through=list(through), to=to, dead_letter=dead, batch=batch)
     return replace(builder.build(), kafka=replace(cluster.kafka, group=group))
 
