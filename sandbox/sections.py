@@ -165,11 +165,12 @@ def append_custom(wasm: bytes, name: str, content: bytes) -> bytes:
     """The module with one more custom section at its end. Raises MalformedModuleError when it is no module."""
     read_sections(wasm)
     text = name.encode()
-    body = _leb128(len(text)) + text + content
-    return wasm + b"\0" + _leb128(len(body)) + body
+    body = leb128(len(text)) + text + content
+    return wasm + b"\0" + leb128(len(body)) + body
 
 
-def _leb128(number: int) -> bytes:
+def leb128(number: int) -> bytes:
+    """An unsigned number as modules write it."""
     out = bytearray()
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)
@@ -224,7 +225,7 @@ def limit_memory(wasm: bytes, bytes_max: int) -> bytes:
             if bytes_max < pages_least * PAGE_BYTES:
                 least = pages_least * PAGE_BYTES
                 raise MalformedModuleError(f"its memory begins with {least} bytes; {bytes_max} is no maximum for that")
-            body = b"\x01\x01" + _leb128(pages_least) + _leb128(bytes_max // PAGE_BYTES)
+            body = b"\x01\x01" + leb128(pages_least) + leb128(bytes_max // PAGE_BYTES)
             head = wasm[section.end - section.size : section.end - section.size + 1]
-            return wasm[: section.end - section.size] + head + _leb128(len(body)) + body + wasm[section.end :]
+            return wasm[: section.end - section.size] + head + leb128(len(body)) + body + wasm[section.end :]
     return wasm

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sandbox.memory import PAGE_BYTES
-from sandbox.sections import CORE, MalformedModuleError, Section, read_sections, unsigned
+from sandbox.sections import CORE, MalformedModuleError, Section, leb128, read_sections, unsigned
 from schemas.abi import IMPORT_MODULE
 
 WRAPPER = "penstock_host_"
@@ -60,9 +60,9 @@ def _with_imports(wasm: bytes, wanted: Collection[str]) -> bytes:
     functions = [imports[at].type for at in order[len(kept) :]] + list(_numbers(parts["function"]))
     replaced = {
         "import": _vector([_import(imports[at]) for at in kept]),
-        "function": _vector([_leb128(number) for number in functions]),
+        "function": _vector([leb128(number) for number in functions]),
         "export": _vector([_export(one) for one in exports if one.name.decode().startswith(KEPT_EXPORTS)]),
-        "code": _vector([_leb128(len(body)) + body for body in bodies]),
+        "code": _vector([leb128(len(body)) + body for body in bodies]),
     }
     return _replaced(wasm, replaced, lambda names: _renumbered(names, order))
 
@@ -86,8 +86,8 @@ def _rewired(
 
 def _call(function: int, parameters: int) -> bytes:
     """A body that hands its parameters on."""
-    code = b"".join(b"\x20" + _leb128(at) for at in range(parameters))
-    return b"\0" + code + b"\x10" + _leb128(function) + b"\x0b"
+    code = b"".join(b"\x20" + leb128(at) for at in range(parameters))
+    return b"\0" + code + b"\x10" + leb128(function) + b"\x0b"
 
 
 def _types(section: bytes) -> Iterator[int]:
@@ -136,11 +136,11 @@ def _numbers(section: bytes) -> Iterator[int]:
 
 
 def _import(one: _Import) -> bytes:
-    return _text(IMPORT_MODULE.encode()) + _text(one.name.encode()) + bytes([_FUNCTION]) + _leb128(one.type)
+    return _text(IMPORT_MODULE.encode()) + _text(one.name.encode()) + bytes([_FUNCTION]) + leb128(one.type)
 
 
 def _export(one: _Export) -> bytes:
-    return _text(one.name) + bytes([one.kind]) + _leb128(one.index)
+    return _text(one.name) + bytes([one.kind]) + leb128(one.index)
 
 
 def _renumbered(names: bytes, order: Sequence[int]) -> bytes:
@@ -153,7 +153,7 @@ def _renumbered(names: bytes, order: Sequence[int]) -> bytes:
         content = names[start:at]
         if kind == 1:
             content = _renumbered_functions(content, order)
-        out += bytes([kind]) + _leb128(len(content)) + content
+        out += bytes([kind]) + leb128(len(content)) + content
     return bytes(out)
 
 
@@ -165,7 +165,7 @@ def _renumbered_functions(content: bytes, order: Sequence[int]) -> bytes:
         found[index], at = _name(content, at)
     moved = {new: found[old] for new, old in enumerate(order) if old in found}
     entries = sorted((found | moved).items())
-    return _vector([_leb128(index) + _text(name) for index, name in entries])
+    return _vector([leb128(index) + _text(name) for index, name in entries])
 
 
 def without_export(wasm: bytes, name: str) -> bytes:
@@ -182,14 +182,14 @@ def with_memory(wasm: bytes, image: bytes) -> bytes:
     """The module with this as the memory it begins with. Raises MalformedModuleError."""
     kinds = {one.kind for one in read_sections(wasm)}
     pieces = [_piece(found.start(), found.group()) for found in _PIECE.finditer(image)]
-    replaced = {"memory": b"\x01\0" + _leb128(len(image) // PAGE_BYTES), "data": _vector(pieces)}
+    replaced = {"memory": b"\x01\0" + leb128(len(image) // PAGE_BYTES), "data": _vector(pieces)}
     if "data count" in kinds:
-        replaced["data count"] = _leb128(len(pieces))
+        replaced["data count"] = leb128(len(pieces))
     return _replaced(wasm, replaced)
 
 
 def _piece(address: int, data: bytes) -> bytes:
-    return b"\0\x41" + _signed(address) + b"\x0b" + _leb128(len(data)) + data
+    return b"\0\x41" + _signed(address) + b"\x0b" + leb128(len(data)) + data
 
 
 # ---- Writing sections.
@@ -212,29 +212,20 @@ def _replaced(
 
 def _section(wasm: bytes, one: Section, content: bytes) -> bytes:
     number = wasm[one.end - one.size : one.end - one.size + 1]
-    return number + _leb128(len(content)) + content
+    return number + leb128(len(content)) + content
 
 
 def _vector(items: Sequence[bytes]) -> bytes:
-    return _leb128(len(items)) + b"".join(items)
+    return leb128(len(items)) + b"".join(items)
 
 
 def _text(text: bytes) -> bytes:
-    return _leb128(len(text)) + text
+    return leb128(len(text)) + text
 
 
 def _name(content: bytes, at: int) -> tuple[bytes, int]:
     length, start = unsigned(content, at)
     return content[start : start + length], start + length
-
-
-def _leb128(number: int) -> bytes:
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _signed(number: int) -> bytes:
