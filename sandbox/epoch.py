@@ -59,11 +59,18 @@ class EpochTicker:
         with self._lock:
             self._active -= 1
 
-    def ticks(self, deadline_ms: int) -> int:
-        """How far beyond the current epoch a guest must be armed to get at least `deadline_ms`. Call between enter and leave."""
-        ends_ns = self._clock_ns() + deadline_ms * 1_000_000 - self._origin_ns
-        ticks = (ends_ns + self._period_ns - 1) // self._period_ns - self._count
+    def end(self, deadline_ms: int) -> int:
+        """The epoch by which at least `deadline_ms` from now have passed. Call between enter and leave, as `ticks` and `until`."""
+        return -((self._origin_ns - self._clock_ns() - deadline_ms * 1_000_000) // self._period_ns)
+
+    def until(self, epoch: int) -> int:
+        """How far beyond the current epoch that is: what a guest is armed with. At least one."""
+        ticks = epoch - self._count
         return ticks if ticks > 1 else 1
+
+    def ticks(self, deadline_ms: int) -> int:
+        """How far beyond the current epoch a guest must be armed to get at least `deadline_ms`."""
+        return self.until(self.end(deadline_ms))
 
     def advance(self, milliseconds: int) -> None:
         """Let this much time pass for every guest at once. Needs no real time."""

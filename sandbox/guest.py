@@ -27,8 +27,6 @@ from schemas.outcome import ViolationKind
 U32 = 0xFFFFFFFF
 CONFIGURING = "`penstock_v1_configure`"
 PROBE_BYTES = 1024
-JOINED_BYTES_MAX = 4096
-"""Joining a frame of this size costs less than crossing the bridge twice."""
 FREE_FUEL = 1 << 60
 """For the phases that are not an event's: their bound is the deadline."""
 
@@ -73,10 +71,14 @@ class Guest:
     def __init__(self, plan: GuestPlan) -> None:
         self._plan = plan
         self._seat: Seat = plan.link.seat()
-        self._arm_seat, self._ticks = self._seat.arm, plan.ticker.ticks
+        self._arm_seat, self._end, self._until = self._seat.arm, plan.ticker.end, plan.ticker.until
         self._deadline_ms, self._metered = plan.limits.deadline_ms, plan.metered
+        self._armed = 0
+        """The epoch that stops the open instance."""
         self._cursor: int | None = None
-        self._holds_slot = False
+        self._slots, self._holds_slot = plan.slots, False
+        self._ticking = False
+        """The ticker has been entered, and not been left."""
         self.log_bytes_left = plan.limits.log_bytes_per_batch
         """What the next start and crossing may log."""
         self._host = self._new_host()
@@ -102,17 +104,19 @@ class Guest:
         return self._seat.memory.size()
 
     def start(self) -> None:
-        """A fresh instance, initialised and configured. Raises ModuleFault, SlowStart if it ran out of time."""
+        """A fresh instance, initialised and configured. Raises ModuleFault, SlowStart if it ran out of time.
+
+        The epoch's clock runs on until the first crossing has ended, or `close`.
+        """
         plan = self._plan
         assert not self.is_open
         self._host = self._new_host()
-        self._take_slot()
+        if self._slots is not None:
+            self._slots.acquire()
+            self._holds_slot = True
         try:
-            plan.ticker.enter()
-            try:
-                self._bring_up()
-            finally:
-                plan.ticker.leave()
+            self._enter()
+            self._bring_up()
         except BaseException:
             self._abandon()
             raise
@@ -121,9 +125,8 @@ class Guest:
 
     def probe(self) -> None:
         """Make sure that the guest gives blocks at all. Raises ModuleFault."""
-        ticker = self._plan.ticker
-        ticker.enter()
         try:
+            self._enter()
             self._arm()
             began = self._plan.clock_ns()
             try:
@@ -132,9 +135,9 @@ class Guest:
                 raise self._fault("`penstock_v1_alloc`", trap.facts, began) from None
             if address == 0:
                 raise ModuleFault(self._plan.name, f"`penstock_v1_alloc` gives no block of {PROBE_BYTES} bytes")
-            self._check_block(address, PROBE_BYTES)
+            self._fill(address, bytes(PROBE_BYTES))
         finally:
-            ticker.leave()
+            self._leave()
 
     def cross(self, head: bytes, body: bytes, count: int, result_bytes_max: int) -> bytes | Trouble:
         """One crossing of a frame with `count` events: the result frame, not yet looked into, or why there is none.
@@ -143,15 +146,15 @@ class Guest:
         """
         self._host = self._new_host(self._host) if self.crossings else self._host
         self.crossings += 1
-        ticker = self._plan.ticker
-        ticker.enter()
         try:
+            if not self._ticking:
+                self._enter()
             placed = self._place(head, body)
             if isinstance(placed, Trouble):
                 return placed
             return self._transform(placed, len(head) + len(body), count, result_bytes_max)
         finally:
-            ticker.leave()
+            self._leave()
             if self._host.wasi is not None:
                 end_crossing(self._host)
 
@@ -211,20 +214,19 @@ class Guest:
             raise fault from None
         if address == 0:
             return self._refused(length, "it returned 0", began)
-        self._check_block(address, length)
-        memory = self._seat.memory
-        if length <= JOINED_BYTES_MAX:
-            memory.write(address, head + body)
-        else:
-            memory.write(address, head)
-            memory.write(address + len(head), body)
+        self._fill(address, head, body)
         return address
 
-    def _check_block(self, address: int, length: int) -> None:
-        if address + length > self._seat.memory.size():
+    def _fill(self, address: int, data: bytes, then: bytes = b"") -> None:
+        """Into a block the guest gave."""
+        try:
+            self._seat.memory.write(address, data, then)
+        except OutOfBounds:
             self._plan.counters.add(escape_attempts=1)
-            problem = f"`penstock_v1_alloc` gave {length} bytes at {address}, which is outside its memory"
-            raise ModuleFault(self._plan.name, problem)
+            problem = (
+                f"`penstock_v1_alloc` gave {len(data) + len(then)} bytes at {address}, which is outside its memory"
+            )
+            raise ModuleFault(self._plan.name, problem) from None
 
     def _refused(self, length: int, why: str, began: int) -> Trouble:
         if length <= PROBE_BYTES and self.crossings == 1:
@@ -245,7 +247,8 @@ class Guest:
         began = plan.clock_ns()
         phase = "its start function"
         try:
-            self._seat.open(self._host, plan.ticker.ticks(plan.limits.deadline_ms))
+            self._armed = self._end(self._deadline_ms)
+            self._seat.open(self._host, self._until(self._armed))
             if plan.has_initialize:
                 phase = "`_initialize`"
                 self._arm()
@@ -268,8 +271,7 @@ class Guest:
         address = self._seat.call(ALLOC, len(config)) & U32
         if address == 0:
             raise ModuleFault(self._plan.name, f"`penstock_v1_alloc` gives no block for {len(config)} bytes of config")
-        self._check_block(address, len(config))
-        self._seat.memory.write(address, config)
+        self._fill(address, config)
         self._arm()
         status = self._seat.call(CONFIGURE, address, len(config)) & U32
         if status:
@@ -277,8 +279,14 @@ class Guest:
             raise RefusedConfig(self._plan.name, f"refused its configuration (status {status})", remedy)
 
     def _arm(self, fuel: int = FREE_FUEL) -> None:
-        """A whole deadline for the next call: waiting for the interpreter lock between two calls is nobody's fault."""
-        self._arm_seat(self._ticks(self._deadline_ms))
+        """A whole deadline for the next call: waiting for the interpreter lock between two calls is nobody's fault.
+
+        Most calls are short and follow each other: their deadlines end with the same epoch.
+        """
+        end = self._end(self._deadline_ms)
+        if end != self._armed:
+            self._armed = end
+            self._arm_seat(self._until(end))
         if self._metered:
             self._seat.set_fuel(fuel)
 
@@ -308,10 +316,25 @@ class Guest:
         kind = SlowStart if trouble.kind is ViolationKind.DEADLINE else ModuleFault
         return kind(plan.name, f"{phase} failed: {trouble.kind}: {trouble.message}{detail}")
 
+    def _enter(self) -> None:
+        if not self._ticking:
+            self._plan.ticker.enter()
+            self._ticking = True
+
+    def _leave(self) -> None:
+        if self._ticking:
+            self._ticking = False
+            self._plan.ticker.leave()
+
     def _abandon(self) -> None:
         self._cursor = None
         self._seat.close()
-        self._give_slot_back()
+        if self._ticking:
+            self._leave()
+        if self._holds_slot:
+            self._holds_slot = False
+            assert self._slots is not None
+            self._slots.release(None)
 
     def _raise_host_error(self) -> None:
         """What broke inside a host function is our bug (or an interrupt): it goes on from here, not as a verdict."""
@@ -321,14 +344,3 @@ class Guest:
     def _new_host(self, before: HostState | None = None) -> HostState:
         """For the next crossing; of the one before, what WASI's shim remembers stays."""
         return HostState(self._plan.services, self.log_bytes_left, wasi=before.wasi if before else None)
-
-    def _take_slot(self) -> None:
-        if self._plan.slots is not None:
-            self._plan.slots.acquire()
-            self._holds_slot = True
-
-    def _give_slot_back(self) -> None:
-        if self._holds_slot:
-            self._holds_slot = False
-            assert self._plan.slots is not None
-            self._plan.slots.release()

@@ -48,13 +48,16 @@ class GuestMemory(ABC):
             raise self._outside(address, length)
         return _take(self.base() + address, length) if length else b""
 
-    def write(self, address: int, data: bytes) -> None:
-        """Copy `data` to `address`. Raises OutOfBounds, and then has written nothing."""
+    def write(self, address: int, data: bytes, then: bytes = b"") -> None:
+        """Copy `data` to `address`, and `then` behind it. Raises OutOfBounds, and then has written nothing."""
         length = len(data)
-        if address < 0 or address + length > self.size():
-            raise self._outside(address, length)
-        if length:
-            _copy(self.base() + address, data, length)
+        if address < 0 or address + length + len(then) > self.size():
+            raise self._outside(address, length + len(then))
+        if length or then:
+            at = self.base() + address
+            _copy(at, data, length)
+            if then:
+                _copy(at + length, then, len(then))
 
     def read_u32(self, address: int) -> int:
         """The little-endian unsigned integer at `address`; needs no alignment. Raises OutOfBounds."""

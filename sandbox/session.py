@@ -86,6 +86,8 @@ class Session:
         self._clock_ns = plan.guests.clock_ns
         self._guest = plan.guests.guest()
         self._pace = Pace()
+        self._crossing_ns = 0
+        """What the last crossing took, its guest's start included."""
         self._source: TopicPartition | None = None
         self._encoder: BatchEncoder = BatchEncoder(TopicPartition("", 0))
         self._changes: ChangeEncoder | None = None
@@ -167,7 +169,9 @@ class Session:
     def _run(self, events: Sequence[Event]) -> Sequence[Outcome]:
         if self._changes is not None:
             return self._run_changes(self._changes, events)
-        return self._run_records(events) if isinstance(events, Records) else self._decide(events)
+        return (
+            self._run_records(events) if type(events) is Records else self._decide(events)
+        )  # no subclass; asking an ABC costs more
 
     def _run_changes(self, changes: ChangeEncoder, events: Sequence[Event]) -> Sequence[Outcome]:
         """Decoded; what cannot be has its verdict, and the others run without it."""
@@ -208,7 +212,6 @@ class Session:
         self._part = events if size == len(events) else events[at : at + size]
         body = self._fit()
         attempts, fresh = 1, not self._guest.is_open
-        began = self._clock_ns()
         answers = self._cross(self._part, body)
         if not fresh and isinstance(answers, Trouble) and answers.kind not in SLOW:
             attempts, fresh = 2, True  # a worn guest's trouble may be its age: memory it never gave back
@@ -216,7 +219,7 @@ class Session:
             answers = self._cross(self._part, body)
         if isinstance(answers, Trouble):
             return self._isolate(answers, attempts, fresh=fresh)
-        self._pace.healthy(len(self._part), self._clock_ns() - began, self._deadline_ns)
+        self._pace.healthy(len(self._part), self._crossing_ns, self._deadline_ns)
         if isinstance(answers, Carried):
             return answers
         if answers.flawed:
@@ -275,7 +278,7 @@ class Session:
             answers = self._ask(events, body)
             healthy = not isinstance(answers, Trouble)
         finally:
-            elapsed_ns = self._clock_ns() - began
+            self._crossing_ns = elapsed_ns = self._clock_ns() - began
             self._account(elapsed_ns, len(events), healthy=healthy)
             if self._plan.trace:
                 self._trace(elapsed_ns, events, healthy=healthy)
@@ -353,9 +356,7 @@ class Session:
 
     def _count(self) -> None:
         tally = self._tally
-        self._plan.guests.counters.add(
-            crossings=tally.crossings, host_calls=tally.host_calls, escape_attempts=tally.escape_attempts
-        )
+        self._plan.guests.counters.crossed(tally.crossings, tally.host_calls, tally.escape_attempts)
 
 
 def _frame_too_large(frame_bytes: int, limit: int) -> Trouble:

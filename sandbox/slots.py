@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from queue import SimpleQueue
 
 
 class Slots:
     """A counting semaphore of tokens. `threading.Semaphore` would do; written in Python, it costs four times as much per guest."""
 
-    __slots__ = ("_free",)
+    __slots__ = ("acquire", "release")
 
     def __init__(self, count: int) -> None:
-        self._free: SimpleQueue[None] = SimpleQueue()
+        free: SimpleQueue[None] = SimpleQueue()
         for _ in range(count):
-            self._free.put(None)
-
-    def acquire(self) -> None:
+            free.put(None)
+        self.acquire: Callable[[], None] = free.get
         """Take a slot, once there is one."""
-        self._free.get()
-
-    def release(self) -> None:
-        """Give back a slot that was taken: once each, or the pool would be overrun."""
-        self._free.put(None)
+        self.release: Callable[[None], None] = free.put
+        """Give back what `acquire` gave: once each, or the pool would be overrun."""

@@ -42,8 +42,16 @@ class Counters:
             for name, amount in amounts.items():
                 self._counts[name] += amount
 
+    def crossed(self, crossings: int, host_calls: int, escape_attempts: int) -> None:
+        """Add what one run did. (`add` without its dictionary, as are the next two: this is done for every batch.)"""
+        counts = self._counts
+        with self._lock:
+            counts["crossings"] += crossings
+            counts["host_calls"] += host_calls
+            counts["escape_attempts"] += escape_attempts
+
     def started(self) -> None:
-        """An instance more, and alive. (`add` without its dictionary: this is done for every batch, or for every event.)"""
+        """An instance more, and alive."""
         with self._lock:
             self._counts["instances_created"] += 1
             self._counts["active_instances"] += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import Protocol, final, overload
 
 from schemas.event import Event
 
@@ -80,6 +80,7 @@ class RecordReader(Protocol):
         ...
 
 
+@final
 class Records(Sequence[Event]):
     """Events in blocks. Immutable; reading an event makes it anew, or finds it when all were read before."""
 
