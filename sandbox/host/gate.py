@@ -1,0 +1,137 @@
+"""The gate: every host call of a transformer passes it, is counted there, and is denied there.
+
+One gate per transformer and process, shared by its lanes: uses and budgets are counted together. What a gate decides it decides
+from the grants alone; whether a path, host or table is in scope is for the provider that knows what they mean, which says so
+with `Denied`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from schemas.capabilities import Capability, Grant, Grants, Scope
+
+S = TypeVar("S", bound=Scope)
+
+
+class Denied(Exception):
+    """A call is not granted: `reason` for the operator, and the line of the registry that would grant it."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+@dataclass(slots=True)
+class Window:
+    """The uses of one grant."""
+
+    used: int = 0
+    began_ms: int = 0
+
+
+@dataclass(slots=True)
+class Use:
+    """How often a capability was used within one scope, or denied; sums over a batch or over a gate's life."""
+
+    allowed: int = 0
+    denied: int = 0
+    bytes: int = 0
+    """Of requests and answers, or of what was read and written."""
+    elapsed_ns: int = 0
+
+    def add(self, other: Use) -> None:
+        """Sum up."""
+        self.allowed += other.allowed
+        self.denied += other.denied
+        self.bytes += other.bytes
+        self.elapsed_ns += other.elapsed_ns
+
+
+@dataclass(slots=True)
+class Gate:
+    """What one transformer may do, and what it did. Safe from any thread."""
+
+    name: str = ""
+    """The transformer's, for messages."""
+    grants: Grants = field(default_factory=Grants)
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    """Wall clock, for ends and windows."""
+    clock_ns: Callable[[], int] = time.monotonic_ns
+    """For deadlines and durations; the same that the guest's deadline is measured by."""
+    _by_capability: dict[Capability, list[tuple[Grant, Window]]] = field(init=False)
+    _bounded: frozenset[Capability] = field(init=False)
+    """Capabilities with an end or a number of uses: only these need a look at clocks and windows."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _totals: dict[tuple[Capability, str], Use] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        windows = {id(one): Window() for one in self.grants.grants}
+        self._by_capability = {
+            name: [(one, windows.setdefault(id(one), Window())) for one in self.grants.of_capability(name)]
+            for name in self.grants.names
+        }
+        self._bounded = frozenset(
+            name
+            for name, found in self._by_capability.items()
+            if any(one.until_ms is not None or one.uses is not None for one, _ in found)
+        )
+
+    def admit(self, capability: Capability, in_scope: Callable[[Grant], bool] | None = None) -> Grant:
+        """Count a use of the first grant that allows it, and return that grant. Raises Denied.
+
+        `in_scope` says whether a grant's scope covers what is asked for; a grant that does not is not used up.
+        """
+        found = self._by_capability.get(capability)
+        if not found:
+            raise Denied(f"`{capability}` is not granted", self._remedy(capability))
+        why = ""
+        for grant, window in found:
+            if in_scope is not None and not in_scope(grant):
+                continue
+            why = self._spend(grant, window) if capability in self._bounded else ""
+            if not why:
+                return grant
+        raise Denied(
+            (why and f"`{capability}`: {why}") or f"`{capability}` is granted, but not for this",
+            self._remedy(capability),
+        )
+
+    def scopes(self, capability: Capability, kind: type[S]) -> tuple[S, ...]:
+        """The scopes of this kind under which the capability is granted."""
+        found = self._by_capability.get(capability, ())
+        return tuple(one.scope for one, _ in found if isinstance(one.scope, kind))
+
+    def record(self, uses: dict[tuple[Capability, str], Use]) -> None:
+        """Add what one batch did to the sums."""
+        with self._lock:
+            for key, use in uses.items():
+                self._totals.setdefault(key, Use()).add(use)
+
+    def totals(self) -> dict[tuple[Capability, str], Use]:
+        """Sums since the gate was made, by capability and scope."""
+        with self._lock:
+            return {key: Use(use.allowed, use.denied, use.bytes, use.elapsed_ns) for key, use in self._totals.items()}
+
+    def _spend(self, grant: Grant, window: Window) -> str:
+        """Why the grant is used up, or nothing: then one more use is counted."""
+        now = self.now_ms()
+        if grant.until_ms is not None and now >= grant.until_ms:
+            return "the grant has ended"
+        if grant.uses is None:
+            return ""
+        with self._lock:
+            if grant.per_ms is not None and not 0 <= now - window.began_ms < grant.per_ms:
+                window.used, window.began_ms = 0, now  # a clock set back begins a window, too
+            if window.used >= grant.uses:
+                return f"its {grant.uses} uses are used up"
+            window.used += 1
+        return ""
+
+    def _remedy(self, capability: Capability) -> str:
+        return f"see transformers.{self.name}.capabilities, `{capability}`"
