@@ -16,7 +16,7 @@ from sandbox.calls import Calls, Exports, GuestTrap, LinkError, LinkPlan, Seat, 
 from sandbox.epoch import EpochTicker
 from sandbox.errors import MemoryQuotaExceeded, SandboxError, error_for
 from sandbox.heap import Heap
-from sandbox.host import HostImport, HostState, Services
+from sandbox.host import Gate, HostImport, HostState, Services
 from sandbox.modules import signature
 from sandbox.text import cut, printable
 from sandbox.traps import Readings, classify
@@ -48,6 +48,7 @@ class CompiledModule:
     memories: int
     runs_at_start: bool
     metered: bool
+    gate: Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,11 @@ class FunctionRunner:
     def run(self, arguments: Sequence[Argument]) -> tuple[Number, ...]:
         """Call it in a fresh instance. Raises SandboxError for what the guest does, TypeError for arguments that do not fit."""
         machinery, limits = self._machinery, self._compiled.limits
-        host = HostState(machinery.services, limits.log_bytes_per_batch)
+        host = HostState(machinery.services, limits.log_bytes_per_batch, self._compiled.gate)
         seat = self._link.seat()
         machinery.ticker.enter()
         began = machinery.clock_ns()
+        host.ends_ns = began + limits.deadline_ms * 1_000_000
         try:
             return self._call(seat, host, arguments)
         except GuestTrap as trap:
@@ -98,6 +100,7 @@ class FunctionRunner:
         finally:
             machinery.ticker.leave()
             seat.close()
+            self._compiled.gate.record(host.uses)
 
     def _call(self, seat: Seat, host: HostState, arguments: Sequence[Argument]) -> tuple[Number, ...]:
         seat.open(host, self._ticks())

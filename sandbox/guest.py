@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from sandbox.calls import ALLOC, CONFIGURE, CURSOR, INITIALIZE, TRANSFORM, GuestTrap, Link, LinkError, Seat, TrapFacts
 from sandbox.epoch import EpochTicker
 from sandbox.errors import OutOfBounds
-from sandbox.host import HostState, Services
+from sandbox.host import Gate, HostState, Services
 from sandbox.host.wasi_streams import end_crossing
 from sandbox.slots import Slots
 from sandbox.stats import Counters
@@ -55,6 +55,7 @@ class GuestPlan:
     metered: bool
     ticker: EpochTicker
     services: Services
+    gate: Gate
     clock_ns: Callable[[], int]
     counters: Counters
     slots: Slots | None
@@ -73,6 +74,7 @@ class Guest:
         self._seat: Seat = plan.link.seat()
         self._arm_seat, self._end, self._until = self._seat.arm, plan.ticker.end, plan.ticker.until
         self._deadline_ms, self._metered = plan.limits.deadline_ms, plan.metered
+        self._deadline_ns = self._deadline_ms * 1_000_000
         self._armed = 0
         """The epoch that stops the open instance."""
         self._cursor: int | None = None
@@ -170,6 +172,7 @@ class Guest:
         fuel = (plan.limits.fuel_per_event or 0) * count
         self._arm(fuel)
         began = plan.clock_ns()
+        self._host.ends_ns = began + self._deadline_ns
         try:
             packed = self._seat.call(TRANSFORM, address, length)
         except GuestTrap as trap:
@@ -203,6 +206,7 @@ class Guest:
         """Copy the frame into a block the guest gives for it."""
         length = len(head) + len(body)
         began = self._plan.clock_ns()
+        self._host.ends_ns = began + self._deadline_ns
         self._arm()
         try:
             address = self._seat.call(ALLOC, length) & U32
@@ -245,6 +249,7 @@ class Guest:
     def _bring_up(self) -> None:
         plan = self._plan
         began = plan.clock_ns()
+        self._host.ends_ns = began + self._deadline_ns
         phase = "its start function"
         try:
             self._armed = self._end(self._deadline_ms)
@@ -343,4 +348,5 @@ class Guest:
 
     def _new_host(self, before: HostState | None = None) -> HostState:
         """For the next crossing; of the one before, what WASI's shim remembers stays."""
-        return HostState(self._plan.services, self.log_bytes_left, wasi=before.wasi if before else None)
+        plan = self._plan
+        return HostState(plan.services, self.log_bytes_left, plan.gate, wasi=before.wasi if before else None)

@@ -16,7 +16,7 @@ from wasmtime import FuncType, MemoryType, Module
 
 from sandbox.calls import Exports
 from sandbox.host import WASI, HostImport, known_imports
-from sandbox.sections import COMPONENT, is_component
+from sandbox.sections import COMPONENT, MalformedModuleError, is_component, read_metadata
 from sandbox.text import cut, printable
 from schemas import abi
 from schemas.errors import ModuleFault
@@ -193,6 +193,24 @@ def resolve_imports(name: str, module: Module, granted: Mapping[tuple[str, str],
             raise ModuleFault(name, problem)
         found[key] = one
     return tuple(found.values())
+
+
+def check_asked(spec: TransformerSpec, wasm: bytes) -> None:
+    """Compare what the module's section `penstock` says it wants with what it gets. Raises UngrantedImport.
+
+    A section that cannot be read asks for nothing: it is the imports that need capabilities, and those are checked by themselves.
+    """
+    try:
+        said = read_metadata(wasm)
+    except MalformedModuleError:
+        return
+    granted = spec.grants.names
+    missing = [one for one in (said.capabilities if said is not None else ()) if one not in granted]
+    if missing:
+        names = ", ".join(f"`{_short(one)}`" for one in missing)
+        lines = ", ".join(_short(one) for one in missing)
+        remedy = f"grant it in the registry: transformers.{spec.name}.capabilities: [{lines}]"
+        raise UngrantedImport(spec.name, f"asks for {names}, which the registry does not grant", remedy)
 
 
 def ungranted(name: str, module: str, item: str, advice: str = "") -> UngrantedImport:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from sandbox.epoch import EpochTicker
 from sandbox.errors import CapabilityDenied
 from sandbox.functions import Argument, CompiledModule, FunctionRunner, Machinery, Number
 from sandbox.guest import GuestPlan
-from sandbox.host import HostImport, Services, granted_imports
+from sandbox.host import Gate, HostImport, Services, granted_imports
 from sandbox.modules import ModuleBytes, ModuleShape
 from sandbox.results import Rules
 from sandbox.sections import MalformedModuleError, read_metadata
@@ -31,6 +32,7 @@ from sandbox.slots import Slots
 from sandbox.stats import Counters, SandboxStats
 from sandbox.transformer import Transformer
 from schemas import abi
+from schemas.capabilities import Capability, Grants
 from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.event import TopicPartition
 from schemas.limits import Limits
@@ -51,6 +53,7 @@ class Sandbox:
 
     `workers` is how many guests run at once at most; it sizes the instance pools. `extra_imports` adds host functions beside the
     ABI's, for tests and embedding programs. `isolation_budget_ms` bounds the time a batch may waste on being taken apart.
+    `ceiling` is the operator's: no module may be granted more; None leaves everything.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Sandbox:
         isolation_budget_ms: int | None = None,
         services: Services | None = None,
         extra_imports: Sequence[HostImport] = (),
+        ceiling: Collection[str] | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         ticker: EpochTicker | None = None,
         calls: CallsName | None = None,
@@ -78,6 +82,8 @@ class Sandbox:
         self._pools: dict[EngineKey, Slots] = {}
         self._services = services or Services()
         self._extra_imports = tuple(extra_imports)
+        self._ceiling = frozenset(Capability) if ceiling is None else frozenset(Capability(name) for name in ceiling)
+        self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
         self._clock_ns = clock_ns
         self._isolation_budget_ms = isolation_budget_ms
         self._debug = debug_mode
@@ -103,13 +109,15 @@ class Sandbox:
         key = self._key(f"transformers.{spec.name}", spec.engine, spec.limits, pooled=pooled)
         module = self._compiler.compile(source, key)
         resolved = replace(spec, encoding=_encoding(spec, source))
-        granted = granted_imports(spec.capabilities, self._extra_imports)
+        gate = self._gate(f"transformers.{spec.name}", spec.name, spec.grants)
+        granted = granted_imports(spec.grants.names, self._extra_imports)
         guests: GuestPlan | ComponentPlan
         if isinstance(module, Component):
-            guests = self._component(resolved, source, module, granted, key)
+            guests = self._component(resolved, source, module, granted, key, gate)
         else:
             shape = modules.inspect(spec, module, source.wasm, granted)
-            guests = self._guests(spec, shape, self._link(source, module, shape, spec.limits, key), key)
+            guests = self._guests(spec, shape, self._link(source, module, shape, spec.limits, key), key, gate)
+        modules.check_asked(spec, source.wasm)
         plan = self._session_plan(resolved, source, guests, instance)
         _start_once(guests)
         return Transformer(spec, source.sha256, plan)
@@ -121,7 +129,7 @@ class Sandbox:
         limits: Limits | None = None,
         *,
         engine: EngineSettings | None = None,
-        capabilities: frozenset[str] = frozenset(),
+        capabilities: Grants | Collection[str] = frozenset(),
     ) -> None:
         """Compile a module for `execute`, under this name; an earlier one of that name is replaced.
 
@@ -136,8 +144,10 @@ class Sandbox:
         if isinstance(module, Component):
             raise ModuleFault(name, "is a component; those run as transformers only", "build it as a core module")
         modules.check_bounds(name, wasm)
+        grants = Grants.of(capabilities)
+        gate = self._gate(f"modules.{name}", name, grants)
         try:
-            imports = modules.resolve_imports(name, module, granted_imports(capabilities, self._extra_imports))
+            imports = modules.resolve_imports(name, module, granted_imports(grants.names, self._extra_imports))
         except modules.UngrantedImport as fault:
             raise CapabilityDenied(str(fault)) from None
         compiled = CompiledModule(
@@ -149,6 +159,7 @@ class Sandbox:
             memories=modules.count_memories(wasm),
             runs_at_start=modules.has_start(wasm),
             metered=key.metered,
+            gate=gate,
         )
         with self._lock:
             self._modules[name] = compiled
@@ -184,14 +195,27 @@ class Sandbox:
         self._ticker.advance(milliseconds)
 
     def close(self) -> None:
-        """Stop the deadline clock. Close sessions first."""
+        """Stop the deadline clock, and close what host functions hold. Close sessions first."""
         self._ticker.close()
+        for gate in list(self._gates):
+            gate.close()
+        self._services.held.close()
 
     def __enter__(self) -> Sandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _gate(self, place: str, name: str, grants: Grants) -> Gate:
+        """Raises ConfigError for what is granted beyond the ceiling."""
+        beyond = ", ".join(f"`{one}`" for one in sorted(grants.beyond(self._ceiling)))
+        if beyond:
+            problem = f"grants {beyond}, which the operator's ceiling does not leave"
+            raise ConfigError(Fault(problem, "take it out, or raise the ceiling", path=f"{place}.capabilities"))
+        gate = Gate(name, grants, self._services.now_ms, self._clock_ns)
+        self._gates.add(gate)
+        return gate
 
     def _key(self, place: str, settings: EngineSettings, limits: Limits, *, pooled: bool) -> EngineKey:
         settings = replace(settings, debug=settings.debug or self._debug)
@@ -223,6 +247,7 @@ class Sandbox:
         component: Component,
         granted: Mapping[tuple[str, str], HostImport],
         key: EngineKey,
+        gate: Gate,
     ) -> ComponentPlan:
         engine = self._engines.get(key)
         shape = inspect(spec, component, engine, source.wasm, granted)
@@ -242,11 +267,12 @@ class Sandbox:
             decoded=spec.encoding == "event",
             ticker=self._ticker,
             services=self._services,
+            gate=gate,
             clock_ns=self._clock_ns,
             counters=self._counters,
         )
 
-    def _guests(self, spec: TransformerSpec, shape: ModuleShape, link: Link, key: EngineKey) -> GuestPlan:
+    def _guests(self, spec: TransformerSpec, shape: ModuleShape, link: Link, key: EngineKey, gate: Gate) -> GuestPlan:
         functions = shape.exports.functions
         declared, granted = shape.memory_bytes_declared, spec.limits.memory_bytes
         return GuestPlan(
@@ -260,6 +286,7 @@ class Sandbox:
             metered=key.metered,
             ticker=self._ticker,
             services=self._services,
+            gate=gate,
             clock_ns=self._clock_ns,
             counters=self._counters,
             slots=self._pool(key),

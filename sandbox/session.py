@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from sandbox.changes import ChangeEncoder, merged
 from sandbox.components import ComponentPlan
 from sandbox.guest import GuestPlan, SlowStart
+from sandbox.host.gate import Uses, add_uses
 from sandbox.isolation import SLOW, Findings, Isolation
 from sandbox.pace import Pace
 from sandbox.records import Codec, CodecError, codecs
@@ -23,7 +24,7 @@ from schemas.abi import BatchEncoder, FrameError, decode_results
 from schemas.errors import ModuleFault
 from schemas.event import Batch, Event, TopicPartition
 from schemas.limits import format_bytes
-from schemas.outcome import Carried, LogLine, Outcome, Report, Violation, ViolationKind
+from schemas.outcome import Carried, HostUse, LogLine, Outcome, Report, Violation, ViolationKind
 from schemas.records import Records
 from schemas.specs import InstancePolicy
 
@@ -54,6 +55,7 @@ class Tally:
     """The slowest healthy crossing of a single event."""
     logs: list[LogLine] = field(default_factory=list)
     logs_suppressed: int = 0
+    uses: Uses = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Session:
             logs=tally.logs,
             logs_suppressed=tally.logs_suppressed,
             host_calls=tally.host_calls,
+            uses=_host_uses(tally.uses) if tally.uses else (),
         )
 
     def stop(self) -> None:
@@ -331,6 +334,8 @@ class Session:
         tally.crossings += 1
         tally.host_calls += host.host_calls
         tally.escape_attempts += host.bad_pointers
+        if host.uses:
+            add_uses(tally.uses, host.uses)
         tally.fuel_used += guest.fuel_used
         if guest.is_open:
             tally.memory_bytes_peak = max(tally.memory_bytes_peak, guest.memory_bytes)
@@ -357,6 +362,15 @@ class Session:
     def _count(self) -> None:
         tally = self._tally
         self._plan.guests.counters.crossed(tally.crossings, tally.host_calls, tally.escape_attempts)
+        if tally.uses:
+            self._plan.guests.gate.record(tally.uses)
+
+
+def _host_uses(uses: Uses) -> Sequence[HostUse]:
+    return [
+        HostUse(capability, scope, use.allowed, use.denied, use.bytes, use.elapsed_ns // 1000)
+        for (capability, scope), use in uses.items()
+    ]
 
 
 def _frame_too_large(frame_bytes: int, limit: int) -> Trouble:

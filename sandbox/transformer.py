@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sandbox.host import Gate
 from sandbox.rehearsal import Rehearsal
 from sandbox.session import Session, SessionPlan
 from schemas.event import Batch, TopicPartition
@@ -32,6 +33,11 @@ class Transformer:
     def encoding(self) -> str:
         """How values are handed over: as the registry says, else as the module does."""
         return self._plan.encoding
+
+    @property
+    def gate(self) -> Gate:
+        """What it may do, and what all its sessions did."""
+        return self._plan.guests.gate
 
     @property
     def limits(self) -> Limits:

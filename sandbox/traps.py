@@ -57,7 +57,7 @@ def classify(facts: TrapFacts, host: HostState, limits: Limits, readings: Readin
 
     A guest that aborts tells why on stderr, if it has WASI: Go's runtime, `assert` in C.
     """
-    words = last_words(host) if facts.code in ABORTS and not host.failed else ""
+    words = last_words(host) if facts.code in ABORTS and not (host.failed or host.denied) else ""
     kind = ViolationKind.MEMORY if OUT_OF_MEMORY in words else _kind(facts, host, readings)
     message = _message(kind, facts, host, limits, readings)
     return Trouble(
@@ -71,6 +71,8 @@ def classify(facts: TrapFacts, host: HostState, limits: Limits, readings: Readin
 
 
 def _kind(facts: TrapFacts, host: HostState, readings: Readings) -> ViolationKind:
+    if host.denied is not None:
+        return ViolationKind.CAPABILITY
     if host.failed:
         return ViolationKind.MEMORY if host.fail_code.lower() in MEMORY_CODES else ViolationKind.TRAP
     if facts.code in ABORTS:
@@ -86,6 +88,8 @@ def _message(kind: ViolationKind, facts: TrapFacts, host: HostState, limits: Lim
     used = f"{format_bytes(readings.memory_bytes)} of" if readings.memory_bytes else "limit"  # a component's: not known
     memory = f"memory {used} {format_bytes(limits.memory_bytes)}"
     elapsed = f"after {readings.elapsed_ns / 1e6:.1f} ms"
+    if host.denied is not None:
+        return f"denied: {host.denied.reason}" + (f" ({host.denied.remedy})" if host.denied.remedy else "")
     if host.failed:
         said = ": ".join(part for part in (host.fail_code, host.fail_message) if part) or "no reason given"
         return f"the guest gave up: {said} ({memory})"

@@ -29,6 +29,7 @@ ERROR_BAD_POINTER: Final = -2
 ERROR_TOO_LARGE: Final = -3
 ERROR_UNAVAILABLE: Final = -4
 ERROR_DEADLINE: Final = -5
+ERROR_INVALID: Final = -6
 
 RECORDS_MAX: Final = 10_000
 """Records one event may become. Empty ones weigh nothing in bytes, so their number needs a bound of its own."""

@@ -131,6 +131,20 @@ class LogLine(msgspec.Struct, frozen=True):
     text: str
 
 
+class HostUse(msgspec.Struct, frozen=True):
+    """What one batch used of one capability within one scope."""
+
+    capability: str
+    scope: str
+    """What was touched: a root, host, connection and table; empty where there is nothing to tell apart."""
+    allowed: int
+    """Calls."""
+    denied: int
+    bytes: int
+    """Of requests and answers, and of what was moved for them."""
+    elapsed_us: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What one transformer did with one batch. `outcomes[i]` belongs to `batch.events[i]`.
 
@@ -147,6 +161,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     logs: Sequence[LogLine] = ()
     logs_suppressed: int = 0
     host_calls: int = 0
+    uses: Sequence[HostUse] = ()
+    """What it did through the host, and what it was denied; of all crossings, those too that came to nothing."""
 
     def violations(self) -> Sequence[tuple[int, Violation]]:
         """By index into the batch, in order."""

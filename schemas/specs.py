@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from schemas.capabilities import Grants
 from schemas.limits import Limits
 
 
@@ -96,10 +97,15 @@ class TransformerSpec:
     limits: Limits = field(default_factory=Limits)
     engine: EngineSettings = field(default_factory=EngineSettings)
     function: str = "penstock_v1_transform"
-    capabilities: frozenset[str] = frozenset()
-    """Names from `schemas.capabilities.Capability`."""
+    capabilities: Grants | Collection[str] = field(default_factory=Grants)
+    """What is granted; names alone are grants without scope or end."""
     on_violation: OnViolation = OnViolation.DEAD_LETTER
     quarantine: Quarantine = field(default_factory=Quarantine)
+
+    @property
+    def grants(self) -> Grants:
+        """What is granted, in full."""
+        return Grants.of(self.capabilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +187,24 @@ class Security:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseSpec:
+    """A database that guests may be granted, by the name the registry gives it."""
+
+    name: str
+    kind: str
+    """`sqlite` or `postgresql`."""
+    path: Path | None = None
+    """SQLite's file."""
+    dsn: str | None = field(default=None, repr=False)
+    """PostgreSQL's connection string or URI; it may hold a password."""
+    password: str | None = field(default=None, repr=False)
+    role: str | None = None
+    """PostgreSQL: the role that every transaction takes on."""
+    connections: int = 4
+    """At most, in one process."""
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaSpec:
     """The cluster."""
 
@@ -205,6 +229,9 @@ class Registry:
     transformers: Mapping[str, TransformerSpec]
     routes: Mapping[str, RouteSpec]
     kafka: KafkaSpec = field(default_factory=KafkaSpec)
+    databases: Mapping[str, DatabaseSpec] = field(default_factory=dict)
+    state_dir: Path | None = None
+    """Where key-value stores lie."""
     delivery: Delivery = Delivery.EXACTLY_ONCE
     create_topics: CreateTopics | None = None
     shutdown_timeout_s: float = 30.0

@@ -129,7 +129,7 @@ def _transformer(spec: TransformerSpec) -> dict[str, Any]:
         "instance": (spec.instance or usual_instance(spec.module)).value,
         "tier": spec.engine.tier.value,
         "function": spec.function,
-        "capabilities": sorted(spec.capabilities),
+        "capabilities": sorted(spec.grants.names),
         "on_violation": spec.on_violation.value,
         "quarantine": asdict(spec.quarantine),
     }
@@ -177,7 +177,7 @@ def _print_parts(registry: Registry, console: Console) -> None:
 def _transformer_line(spec: TransformerSpec) -> str:
     digest = (_sha256(spec.module) or "")[:12] + (" (pinned)" if spec.sha256 else "")
     instance = spec.instance or usual_instance(spec.module)
-    granted = f", may use {', '.join(sorted(spec.capabilities))}" if spec.capabilities else ""
+    granted = f", may use {', '.join(sorted(spec.grants.names))}" if spec.grants.names else ""
     return f"{digest}  {spec.limits.describe()}  {instance}, {spec.engine.tier}, {spec.on_violation}{granted}"
 
 

@@ -23,10 +23,10 @@ from pipeline.workshop.languages import QuickLanguage, language
 from pipeline.workshop.project import Project
 from sandbox import Sandbox
 from sandbox.guest import RefusedConfig
-from sandbox.host.imports import HostImport, HostState
+from sandbox.host.imports import HostImport, HostState, known_imports
 from sandbox.memory import GuestMemory
 from sandbox.sections import MalformedModuleError, Metadata, append_metadata, read_metadata
-from schemas.abi import ERROR_UNAVAILABLE
+from schemas.abi import ERROR_UNAVAILABLE, IMPORT_MODULE
 from schemas.capabilities import NEEDED_FOR, Capability
 from schemas.errors import ModuleFault
 from schemas.limits import PROFILES
@@ -139,7 +139,7 @@ def check_guest(project: Project, wasm: bytes, metadata: Metadata) -> None:
         limits=PROFILES["trusted"],
         capabilities=frozenset(served.intersection(metadata.capabilities)),
     )
-    later = [_unserved(name) for name in NEEDED_FOR if NEEDED_FOR[name] in set(metadata.capabilities) - served]
+    later = [_unserved(name) for name in NEEDED_FOR if (IMPORT_MODULE, name) not in known_imports()]
     try:
         with closing(Sandbox(workers=1, extra_imports=later)) as sandbox:
             sandbox.load(spec, wasm)
@@ -166,7 +166,8 @@ def _unserved(name: str) -> HostImport:
 
 def unserved(metadata: Metadata) -> list[str]:
     """Capabilities that the guest wants and that this version of the host cannot grant."""
-    return sorted(set(metadata.capabilities) - {capability.value for capability in Capability})
+    served = {NEEDED_FOR[name] for name in NEEDED_FOR if (IMPORT_MODULE, name) in known_imports()}
+    return sorted(set(metadata.capabilities) - served)
 
 
 def _write(path: Path, wasm: bytes) -> None:

@@ -19,7 +19,7 @@ from sandbox.components.link import ComponentLink, ComponentSeat
 from sandbox.components.shape import INSTANCES_MAX
 from sandbox.epoch import EpochTicker
 from sandbox.guest import FREE_FUEL, RefusedConfig, SlowStart
-from sandbox.host import HostState, Services
+from sandbox.host import Gate, HostState, Services
 from sandbox.stats import Counters
 from sandbox.traps import Readings, Trouble, classify
 from schemas.abi import FrameError
@@ -51,6 +51,7 @@ class ComponentPlan:
     """The values of its events are change events (`encoding: event`)."""
     ticker: EpochTicker
     services: Services
+    gate: Gate
     clock_ns: Callable[[], int]
     counters: Counters
 
@@ -161,6 +162,7 @@ class ComponentGuest:
         fuel = (plan.limits.fuel_per_event or 0) * max(1, count)
         self._arm(fuel)
         began = plan.clock_ns()
+        self._host.ends_ns = began + plan.limits.deadline_ms * 1_000_000
         try:
             answer = self._seat.call(plan.transform, text)
         except GuestTrap as trap:
@@ -202,6 +204,7 @@ class ComponentGuest:
     def _bring_up(self) -> None:
         plan = self._plan
         began = plan.clock_ns()
+        self._host.ends_ns = began + plan.limits.deadline_ms * 1_000_000
         phase = "its start function"
         try:
             self._seat.open(self._host, plan.ticker.ticks(plan.limits.deadline_ms))
@@ -241,4 +244,4 @@ class ComponentGuest:
             raise self._host.error
 
     def _new_host(self) -> HostState:
-        return HostState(self._plan.services, self.log_bytes_left)
+        return HostState(self._plan.services, self.log_bytes_left, self._plan.gate)

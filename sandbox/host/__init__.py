@@ -6,7 +6,20 @@ or a trap as the ABI says, and what it learns it writes on the state. It never c
 
 from __future__ import annotations
 
+from sandbox.host.gate import Denied, Gate, Use, Uses
 from sandbox.host.imports import HostFunction, HostImport, HostState, Services, granted_imports, known_imports
 from sandbox.host.wasi import MODULE as WASI
 
-__all__ = ["WASI", "HostFunction", "HostImport", "HostState", "Services", "granted_imports", "known_imports"]
+__all__ = [
+    "WASI",
+    "Denied",
+    "Gate",
+    "HostFunction",
+    "HostImport",
+    "HostState",
+    "Services",
+    "Use",
+    "Uses",
+    "granted_imports",
+    "known_imports",
+]

@@ -18,6 +18,6 @@ def monotonic_ns(state: HostState, memory: GuestMemory | None) -> int:
 
 
 IMPORTS = (
-    HostImport("now_ms", (), "i64", now_ms, Capability.CLOCK),
-    HostImport("monotonic_ns", (), "i64", monotonic_ns, Capability.CLOCK),
+    HostImport("now_ms", (), "i64", now_ms, Capability.CLOCK, counts_as=Capability.CLOCK),
+    HostImport("monotonic_ns", (), "i64", monotonic_ns, Capability.CLOCK, counts_as=Capability.CLOCK),
 )

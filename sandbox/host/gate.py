@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sandbox.host.holding import Holder
 from schemas.capabilities import Capability, Grant, Grants, Scope
 
 S = TypeVar("S", bound=Scope)
+T = TypeVar("T")
+Uses = dict[tuple[Capability, str], "Use"]
+"""By capability and scope."""
 
 
 class Denied(Exception):
@@ -53,7 +57,13 @@ class Use:
         self.elapsed_ns += other.elapsed_ns
 
 
-@dataclass(slots=True)
+def add_uses(sums: Uses, uses: Uses) -> None:
+    """Add `uses` to `sums`."""
+    for key, use in uses.items():
+        sums.setdefault(key, Use()).add(use)
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Gate:
     """What one transformer may do, and what it did. Safe from any thread."""
 
@@ -68,7 +78,8 @@ class Gate:
     _bounded: frozenset[Capability] = field(init=False)
     """Capabilities with an end or a number of uses: only these need a look at clocks and windows."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _totals: dict[tuple[Capability, str], Use] = field(default_factory=dict, init=False)
+    _totals: Uses = field(default_factory=dict, init=False)
+    _holder: Holder = field(default_factory=Holder, init=False)
 
     def __post_init__(self) -> None:
         windows = {id(one): Window() for one in self.grants.grants}
@@ -102,18 +113,29 @@ class Gate:
             self._remedy(capability),
         )
 
+    def is_free(self, capability: Capability) -> bool:
+        """Granted without an end and a number of uses: there is nothing to count down."""
+        return capability in self._by_capability and capability not in self._bounded
+
+    def hold(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What this transformer keeps under `key` between its calls, made when first wanted and closed with the gate."""
+        return self._holder.get(key, make)
+
+    def close(self) -> None:
+        """Close what is held."""
+        self._holder.close()
+
     def scopes(self, capability: Capability, kind: type[S]) -> tuple[S, ...]:
         """The scopes of this kind under which the capability is granted."""
         found = self._by_capability.get(capability, ())
         return tuple(one.scope for one, _ in found if isinstance(one.scope, kind))
 
-    def record(self, uses: dict[tuple[Capability, str], Use]) -> None:
+    def record(self, uses: Uses) -> None:
         """Add what one batch did to the sums."""
         with self._lock:
-            for key, use in uses.items():
-                self._totals.setdefault(key, Use()).add(use)
+            add_uses(self._totals, uses)
 
-    def totals(self) -> dict[tuple[Capability, str], Use]:
+    def totals(self) -> Uses:
         """Sums since the gate was made, by capability and scope."""
         with self._lock:
             return {key: Use(use.allowed, use.denied, use.bytes, use.elapsed_ns) for key, use in self._totals.items()}

@@ -4,27 +4,44 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
 
+from sandbox.host.gate import Denied, Gate, Use, Uses
+from sandbox.host.holding import Holder
 from sandbox.host.wasi_state import WasiState
 from sandbox.memory import GuestMemory
-from schemas.abi import IMPORT_MODULE
-from schemas.capabilities import Capability
+from schemas.abi import ERROR_DENIED, IMPORT_MODULE
+from schemas.capabilities import Capability, Grants
 from schemas.outcome import LogLine
+from schemas.specs import DatabaseSpec
 
 HostFunction = Callable[..., int | None]
+T = TypeVar("T")
+UNGATED = Gate(grants=Grants.of([*Capability]))
+"""For hosts that link imports by hand: whatever was linked may be called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Where host functions get time and chance from: injected, so that a run can be replayed."""
+    """Where host functions get time, chance and the world from: injected, so that a run can be replayed."""
 
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     environment: Mapping[str, str] = field(default_factory=dict)
     """The variables that guests see through WASI; none unless the host lists them. Never the process's own."""
+    databases: Mapping[str, DatabaseSpec] = field(default_factory=dict)
+    """The registry's connections, by name."""
+    state_dir: Path | None = None
+    """Where key-value stores lie; None when this host has none."""
+    held: Holder = field(default_factory=Holder, repr=False)
+
+    def hold(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What all transformers share under `key` (a pool of connections, a thread), closed with the sandbox."""
+        return self.held.get(key, make)
 
 
 @dataclass(slots=True)
@@ -33,6 +50,16 @@ class HostState:
 
     services: Services
     log_bytes_left: int
+    gate: Gate = UNGATED
+    ends_ns: int | None = None
+    """When the guest's deadline is over, by the gate's clock."""
+    uses: Uses = field(default_factory=dict)
+    moved: int = 0
+    """Bytes that the call at hand read, wrote, sent or received."""
+    denied: Denied | None = None
+    """The denied call that stops the guest (`strict`)."""
+    answered: tuple[str, bytes, bytes] | None = None
+    """Import, request and answer of a call whose answer did not fit: the next one asks for it again."""
     logs: list[LogLine] = field(default_factory=list)
     logs_suppressed: int = 0
     host_calls: int = 0
@@ -59,6 +86,24 @@ class HostState:
             self.wasi = WasiState()
         return self.wasi
 
+    def count(self, capability: Capability, scope: str, moved: int, elapsed_ns: int, *, allowed: bool) -> None:
+        """Add one call to what the crossing used."""
+        use = self.uses.get((capability, scope))
+        if use is None:
+            use = self.uses[capability, scope] = Use()
+        if allowed:
+            use.allowed += 1
+        else:
+            use.denied += 1
+        use.bytes += moved
+        use.elapsed_ns += elapsed_ns
+
+    def deny(self, denied: Denied) -> None:
+        """The call at hand is denied; with `strict` the guest stops."""
+        if self.gate.grants.strict:
+            self.denied = denied
+            self.trap()
+
     def trap(self) -> None:
         """Stop the guest as soon as the host function returns."""
         self.trapping = True
@@ -76,21 +121,44 @@ class HostImport:
     capability: str | None = None
     """None is always granted."""
     module: str = IMPORT_MODULE
+    counts_as: Capability | None = None
+    """The capability that a call is admitted and counted under, here; None for functions that see to it themselves."""
+    denied: int = ERROR_DENIED
+    """What a call returns that is not admitted."""
 
     @property
     def signature(self) -> str:
         """As wasm text would write it: `(i32, i32) -> i64`."""
         return f"({', '.join(self.parameters)}) -> {self.result or '()'}"
 
-    def invoke(self, state: HostState, memory: GuestMemory | None, arguments: Iterable[int]) -> int | None:
+    def invoke(self, state: HostState, memory: GuestMemory | None, arguments: Sequence[int]) -> int | None:
         """Call the function; whatever it raises is kept on the state and stops the guest."""
         state.host_calls += 1
         try:
-            return self.function(state, memory, *arguments)
+            if self.counts_as is None:
+                return self.function(state, memory, *arguments)
+            return self._counted(self.counts_as, state, memory, arguments)
         except BaseException as error:  # it must not reach wasmtime
             state.error = error
             state.trap()
             return None
+
+    def _counted(
+        self, capability: Capability, state: HostState, memory: GuestMemory | None, arguments: Sequence[int]
+    ) -> int | None:
+        gate = state.gate
+        began = gate.clock_ns()
+        if not gate.is_free(capability):
+            try:
+                gate.admit(capability)
+            except Denied as denied:
+                state.deny(denied)
+                state.count(capability, "", 0, gate.clock_ns() - began, allowed=False)
+                return self.denied
+        state.moved = 0
+        result = self.function(state, memory, *arguments)
+        state.count(capability, "", state.moved, gate.clock_ns() - began, allowed=True)
+        return result
 
 
 def known_imports() -> Mapping[tuple[str, str], HostImport]:

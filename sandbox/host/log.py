@@ -36,7 +36,8 @@ def keep_line(state: HostState, level: int, line: bytes) -> None:
         state.logs_suppressed += 1
         return
     state.log_bytes_left -= cost
+    state.moved += len(line)
     state.logs.append(LogLine(level=level, text=printable(line.decode("utf-8", "replace"))))
 
 
-IMPORTS = (HostImport("log", ("i32", "i32", "i32"), None, log, Capability.LOG),)
+IMPORTS = (HostImport("log", ("i32", "i32", "i32"), None, log, Capability.LOG, counts_as=Capability.LOG),)

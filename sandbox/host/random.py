@@ -16,7 +16,8 @@ def random(state: HostState, memory: GuestMemory | None, address: int, length: i
         state.bad_pointers += 1
         return ERROR_BAD_POINTER
     memory.write(address, state.services.random_bytes(length))
+    state.moved += length
     return 0
 
 
-IMPORTS = (HostImport("random", ("i32", "i32"), "i32", random, Capability.RANDOM),)
+IMPORTS = (HostImport("random", ("i32", "i32"), "i32", random, Capability.RANDOM, counts_as=Capability.RANDOM),)

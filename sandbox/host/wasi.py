@@ -40,8 +40,13 @@ def _guarded(function: _Function) -> Callable[..., int | None]:
 _WIDE = {"i": "i32", "l": "i64"}
 
 
-def _one(name: str, parameters: str, function: _Function, result: str | None = "i32") -> HostImport:
-    return HostImport(name, tuple(_WIDE[one] for one in parameters), result, _guarded(function), module=MODULE)
+def _one(
+    name: str, parameters: str, function: _Function, result: str | None = "i32", counts_as: Capability | None = None
+) -> HostImport:
+    kinds = tuple(_WIDE[one] for one in parameters)
+    return HostImport(
+        name, kinds, result, _guarded(function), module=MODULE, counts_as=counts_as, denied=Errno.NOTCAPABLE
+    )
 
 
 def _plain(name: str, parameters: str, function: _Function, result: str | None = "i32") -> HostImport:
@@ -92,19 +97,19 @@ _ALWAYS = (
     _plain("sock_send", "iiiii", streams.no_socket),
     _plain("sock_shutdown", "ii", streams.no_socket),
 )
-_LOGGED = (_one("fd_write", "iiii", streams.fd_write),)
+_LOGGED = (_one("fd_write", "iiii", streams.fd_write, counts_as=Capability.LOG),)
 _UNLOGGED = (_one("fd_write", "iiii", streams.fd_write_unlogged),)
 _CLOCK = (
-    _one("clock_res_get", "ii", time.clock_res_get),
-    _one("clock_time_get", "ili", time.clock_time_get),
-    _one("poll_oneoff", "iiii", time.poll_oneoff),
+    _one("clock_res_get", "ii", time.clock_res_get, counts_as=Capability.CLOCK),
+    _one("clock_time_get", "ili", time.clock_time_get, counts_as=Capability.CLOCK),
+    _one("poll_oneoff", "iiii", time.poll_oneoff, counts_as=Capability.CLOCK),
 )
 _STAND_IN_CLOCK = (
     _one("clock_res_get", "ii", time.clock_res_get_stand_in),
     _one("clock_time_get", "ili", time.clock_time_get_stand_in),
     _one("poll_oneoff", "iiii", time.poll_oneoff_stand_in),
 )
-_RANDOM = (_one("random_get", "ii", process.random_get),)
+_RANDOM = (_one("random_get", "ii", process.random_get, counts_as=Capability.RANDOM),)
 _STAND_IN_RANDOM = (_one("random_get", "ii", process.random_get_stand_in),)
 
 

@@ -20,3 +20,5 @@ class Errno(IntEnum):
     NOTSUP = 58
     SPIPE = 70
     """A stream has no position."""
+    NOTCAPABLE = 76
+    """The capability is granted, but used up or at its end."""
