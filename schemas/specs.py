@@ -29,6 +29,17 @@ class InstancePolicy(StrEnum):
     REUSED = "reused"
 
 
+class IsolationLevel(StrEnum):
+    """What stands between a transformer's guests and everything else."""
+
+    INSTANCE = "instance"
+    """An instance with a memory of its own; the engine is shared with transformers of the same settings."""
+    RUNTIME = "runtime"
+    """An engine of its own, and a pool of its own."""
+    PROCESS = "process"
+    """A process of its own, which the kernel lets do next to nothing (see `sandbox.process`)."""
+
+
 class QuarantineAction(StrEnum):
     """What a tripped breaker does."""
 
@@ -94,6 +105,7 @@ class TransformerSpec:
     """One of `schemas.abi.ENCODINGS`; None is what the module's section `penstock` says, else `raw`."""
     instance: InstancePolicy | None = None
     """None is what suits the module: `per-batch` for a core module, `reused` for a component, which starts slowly."""
+    isolation: IsolationLevel = IsolationLevel.INSTANCE
     limits: Limits = field(default_factory=Limits)
     engine: EngineSettings = field(default_factory=EngineSettings)
     function: str = "penstock_v1_transform"
