@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from schemas.abi import ENCODINGS
-from schemas.capabilities import Capability
+from schemas.capabilities import PROFILES as CAPABILITY_PROFILES
 from schemas.fields import (
     TOPIC_PATTERN,
     Count,
@@ -31,15 +31,10 @@ from schemas.fields import (
     refuse,
     size,
 )
+from schemas.grant_entries import CapabilitiesEntry, DatabaseSourceEntry
 from schemas.limits import PROFILES
+from schemas.shape import Shape
 from schemas.specs import Delivery, InstancePolicy, OnViolation, QuarantineAction, Tier
-
-
-class _Shape(BaseModel):
-    # defer_build: only the whole file is ever validated, so its parts need no validators of their own (25 ms at every start)
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=False, defer_build=True
-    )
 
 
 def _profile_name(value: object) -> object:
@@ -105,7 +100,12 @@ def _also_profile(schema: dict[str, Any]) -> None:
     schema["anyOf"].insert(0, {"type": "string", "enum": list(PROFILES)})
 
 
-class LimitsEntry(_Shape):
+def _also_grants(schema: dict[str, Any]) -> None:
+    profile = {"type": "string", "pattern": or_variable("|".join(CAPABILITY_PROFILES))}
+    schema["anyOf"][:0] = [profile, {"type": "array"}]
+
+
+class LimitsEntry(Shape):
     """Caps for one transformer. Starts from `profile`, else from what it inherits; the keys beside it replace single values."""
 
     profile: Profile | None = Field(default=None, description="Where the values not written here come from.")
@@ -134,7 +134,7 @@ class LimitsEntry(_Shape):
     memories: Annotated[int, Count(1, 16)] | None = Field(default=None, description="Memories per instance.")
 
 
-class FeaturesEntry(_Shape):
+class FeaturesEntry(Shape):
     """WebAssembly features a module may use."""
 
     simd: Flag | None = Field(default=None, description="128-bit SIMD. On by default.")
@@ -146,20 +146,14 @@ class FeaturesEntry(_Shape):
     tail_call: Flag | None = Field(default=None, description="return_call. Off by default.")
 
 
-class CapabilitiesEntry(_Shape):
-    """What the module may ask of the host."""
-
-    grant: tuple[Capability, ...] = Field(default=(), description="Names of the granted capabilities; none by default.")
-
-
-class QuarantineEntry(_Shape):
+class QuarantineEntry(Shape):
     """The breaker of one transformer."""
 
     after: RateText | None = Field(default=None, description="How many misbehaving events within how long trip it.")
     action: QuarantineAction | None = Field(default=None, description="What a tripped breaker does.")
 
 
-class BatchEntry(_Shape):
+class BatchEntry(Shape):
     """How much of a lane is transformed and committed at a time."""
 
     events: Annotated[int, Count(1, 100_000)] | None = Field(default=None, description="Events per batch.")
@@ -178,7 +172,7 @@ class BatchEntry(_Shape):
     )
 
 
-class _Behaviour(_Shape):
+class _Behaviour(Shape):
     """What a transformer may say for itself, and `defaults` for all of them."""
 
     limits: Annotated[LimitsEntry | None, BeforeValidator(_profile_name)] = Field(
@@ -189,7 +183,11 @@ class _Behaviour(_Shape):
     instance: InstancePolicy | None = Field(default=None, description="How long one guest instance lives.")
     on_violation: OnViolation | None = Field(default=None, description="What happens to an event that could not pass.")
     quarantine: QuarantineEntry | None = None
-    capabilities: CapabilitiesEntry | None = None
+    capabilities: CapabilitiesEntry | None = Field(
+        default=None,
+        description="What the module may ask of the host: a profile's name, a list of grants, or a mapping. Nothing without it.",
+        json_schema_extra=_also_grants,
+    )
     tier: Tier | None = Field(
         default=None, description="How the module is compiled: Cranelift, Winch or the Pulley interpreter."
     )
@@ -227,7 +225,7 @@ class TransformerEntry(_Behaviour):
     function: Text | None = Field(default=None, description="The exported entry point, if not penstock_v1_transform.")
 
 
-class HeadersEntry(_Shape):
+class HeadersEntry(Shape):
     """Changes to the headers of emitted records; all others are kept."""
 
     drop: Texts | None = Field(default=None, description="Names of headers to leave out.")
@@ -236,7 +234,7 @@ class HeadersEntry(_Shape):
     )
 
 
-class RouteEntry(_Shape):
+class RouteEntry(Shape):
     """One route: where from, through what, where to."""
 
     sources: Sources = Field(
@@ -260,7 +258,7 @@ class RouteEntry(_Shape):
     batch: BatchEntry | None = None
 
 
-class SecurityEntry(_Shape):
+class SecurityEntry(Shape):
     """How to reach the brokers."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
@@ -292,7 +290,7 @@ class SecurityEntry(_Shape):
     )
 
 
-class KafkaEntry(_Shape):
+class KafkaEntry(Shape):
     """The cluster."""
 
     brokers: Brokers | None = Field(default=None, description="host:port, comma-separated or a list.")
@@ -312,14 +310,14 @@ class KafkaEntry(_Shape):
     session_timeout: Annotated[int, duration("6s", "30m")] | None = None
 
 
-class CreateTopicsEntry(_Shape):
+class CreateTopicsEntry(Shape):
     """Create missing topics with this shape."""
 
     partitions: Annotated[int, Count(1, 10_000)] | None = None
     replication_factor: Annotated[int, Count(1, 100)] | None = None
 
 
-class RegistryFile(_Shape):
+class RegistryFile(Shape):
     """A registry: the transformers, and the routes that use them."""
 
     version: Literal[1] = Field(description="Version of this format.")
@@ -333,6 +331,12 @@ class RegistryFile(_Shape):
     )
     shutdown_timeout: Annotated[int, duration("1s", "1h")] | None = Field(
         default=None, description="How long a drain may take; 30s by default."
+    )
+    databases: dict[Name, DatabaseSourceEntry] = Field(
+        default_factory=dict, description="Databases that transformers may be granted, by name."
+    )
+    state: Text | None = Field(
+        default=None, description="Folder for key-value stores, relative to the registry file; `.penstock` by default."
     )
     retry_limit: Annotated[int, duration("1s", "24h")] | None = Field(
         default=None, description="How long a transport error is retried before the process gives up; 2m by default."

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.registry.document import Document, Steps
 from pipeline.registry.load import check_document
+from pipeline.registry.shorthand import written_out
 from schemas.limits import Limits, format_bytes
 from schemas.specs import Registry
 from schemas.units import format_duration
@@ -66,7 +67,8 @@ class RegistryBuilder:
     def build(self) -> Registry:
         """The checked registry. Raises ConfigError with every fault at once."""
         data = _as_in_a_file(self._data)
-        return check_document(Document(data, written=dict(_texts(data, ()))), self._base, None).registry
+        document = written_out(Document(data, written=dict(_texts(data, ()))))
+        return check_document(document, self._base, None).registry
 
 
 def _given(entry: Mapping[str, Any]) -> dict[str, Any]:

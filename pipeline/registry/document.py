@@ -104,6 +104,8 @@ def encodable(text: str) -> bool:
 
 def _is_secret(steps: Steps) -> bool:
     match steps:
+        case (*_, "credentials", _, "value") | ("databases", _, "postgresql" | "password"):
+            return True
         case ("kafka", "client", *_) | ("transformers", _, "config", *_) | ("routes", _, "headers", "add", *_):
             return True
         case _:

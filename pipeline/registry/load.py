@@ -21,6 +21,7 @@ from pipeline.registry.reading import read_document
 from pipeline.registry.relations import relation_faults
 from pipeline.registry.resolve import resolve
 from pipeline.registry.shape import check_shape
+from pipeline.registry.shorthand import written_out
 from pipeline.registry.topology import topology_faults
 from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.registry import RegistryFile
@@ -80,7 +81,7 @@ def load_located(
 ) -> Located:
     """As `load_registry`, with the places of everything."""
     path = Path(path)
-    document = read_document(path)
+    document = written_out(read_document(path))
     changes = dict(overrides or {}) | ({"kafka.brokers": brokers} if brokers is not None else {})
     document, faults = substitute(_without(document, changes), environ)
     document = _with(document, changes)

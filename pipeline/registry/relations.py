@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from pipeline.registry.document import Document, Steps
+from pipeline.registry.grants import grant_faults
 from pipeline.registry.resolve import ISOLATION_DEADLINES, REBALANCE_SHARE, batch_bytes_fitting, rebalance_needed_ms
 from pipeline.registry.shape import did_you_mean
 from schemas.errors import Fault
@@ -25,6 +26,7 @@ def relation_faults(document: Document, registry: Registry, declared: Collection
         yield from _limits(document, transformer)
         yield from _engine(document, transformer)
         yield from _config(document, ("transformers", transformer.name, "config"), transformer.config)
+    yield from grant_faults(document, registry)
     yield from _chains(document, declared)
     for route in registry.routes.values():
         yield from _batch(document, route, registry)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.registry.grants import databases, grants
 from schemas.limits import PROFILES, Limits
 from schemas.registry import (
     BatchEntry,
@@ -42,6 +43,8 @@ ISOLATION_DEADLINES = 4
 """Taking a bad batch apart may cost this many deadlines of one transformer."""
 REBALANCE_SHARE = 3
 """... and must fit into this fraction of the rebalance timeout, or partitions move before the verdict."""
+
+STATE_DIR = ".penstock"
 
 _LIMITS = {
     "memory": "memory_bytes",
@@ -100,6 +103,8 @@ def resolve(file: RegistryFile, base: Path, path: Path | None) -> Registry:
     times = {"shutdown_timeout_s": file.shutdown_timeout, "retry_limit_s": file.retry_limit}
     return replace(
         Registry(transformers, routes, _kafka(kafka, used, base), create_topics=_create_topics(file), path=path),
+        databases=databases(file.databases, base),
+        state_dir=base / (file.state or STATE_DIR),
         **_given({"delivery": file.delivery}),
         **{name: value / 1000 for name, value in _given(times).items()},
     )
@@ -120,7 +125,6 @@ def _create_topics(file: RegistryFile) -> CreateTopics | None:
 
 
 def _transformer(name: str, entry: TransformerEntry, defaults: DefaultsEntry, base: Path) -> TransformerSpec:
-    capabilities = entry.capabilities or defaults.capabilities
     return TransformerSpec(
         name=name,
         module=base / entry.module,
@@ -129,7 +133,7 @@ def _transformer(name: str, entry: TransformerEntry, defaults: DefaultsEntry, ba
         instance=entry.instance or defaults.instance,
         limits=_limits(entry.limits, _limits(defaults.limits, Limits())),
         engine=_engine(entry, defaults),
-        capabilities=frozenset(str(name) for name in capabilities.grant) if capabilities else frozenset(),
+        capabilities=grants(entry.capabilities or defaults.capabilities, base),
         on_violation=entry.on_violation or defaults.on_violation or OnViolation.DEAD_LETTER,
         quarantine=_quarantine(entry.quarantine, _quarantine(defaults.quarantine, Quarantine())),
         **_given({"encoding": entry.encoding, "function": entry.function}),

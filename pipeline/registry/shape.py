@@ -42,6 +42,10 @@ _EXAMPLES = {
     "from": "from: shop.public.orders",
     "through": "through: [mask-pii]",
     "to": "to: orders.masked",
+    "hosts": "hosts: [api.example.com]",
+    "connection": "connection: shop",
+    "names": "names: [TZ]",
+    "value": "value: Bearer ${TOKEN}",
 }
 
 
@@ -195,6 +199,8 @@ def _below(annotation: Any, step: str | int) -> Any:
     for part in _parts(annotation):
         if get_origin(part) is dict:
             return get_args(part)[1]
+        if get_origin(part) is tuple and isinstance(step, int):
+            return get_args(part)[0]
     return None
 
 

@@ -76,7 +76,7 @@ RULES = [
     (transformer("quarantine: {after: 0 in 1m}"), "transformers.mask.quarantine.after", "out of range", "1s to 24h"),
     (transformer("quarantine: {action: stop}"), "transformers.mask.quarantine.action", "'stop'", "pause"),
     (transformer("capabilities: {grant: [log, clok]}"), "transformers.mask.capabilities.grant[1]", "'clok'", "'clock'"),
-    (transformer("capabilities: [log]"), "transformers.mask.capabilities", "not a mapping", "key: value"),
+    (transformer("capabilities: 7"), "transformers.mask.capabilities", "not a mapping", "key: value"),
     (transformer("features: {simd: maybe}"), "transformers.mask.features.simd", "neither true nor false", "true"),
     (transformer("features: {gc: true}"), "transformers.mask.features.gc", "unknown key", "simd"),
     (transformer("features: {relaxed_simd: true, simd: false}"), "transformers.mask.features.relaxed_simd", "needs simd", "simd: true"),

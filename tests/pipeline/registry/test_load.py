@@ -138,7 +138,7 @@ def test_a_transformer_says_everything_for_itself(load: Load, folder: Path) -> N
         OnViolation.STOP,
     )
     assert mask.quarantine == Quarantine(5, 10.0, QuarantineAction.DEAD_LETTER_ALL)
-    assert mask.capabilities == {"clock", "random"}
+    assert mask.grants.names == {"clock", "random"}
     engine = mask.engine
     assert (engine.tier, engine.simd, engine.tail_call, engine.pooling) == (Tier.INTERPRETER, False, True, False)
     assert engine.debug
@@ -155,7 +155,7 @@ def test_defaults_are_inherited_key_by_key(load: Load, folder: Path) -> None:
     registry = load(EVERYTHING)
     plain, big = registry.transformers["plain"], registry.transformers["big"]
     assert plain.limits == PROFILES["untrusted"].with_(log_bytes_per_batch=1024)
-    assert plain.capabilities == {"log"}
+    assert plain.grants.names == {"log"}
     assert (plain.instance, plain.on_violation) == (InstancePolicy.PER_EVENT, OnViolation.DROP)
     assert big.limits == PROFILES["trusted"], "a profile replaces what is inherited"
 
