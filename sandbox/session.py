@@ -129,6 +129,7 @@ class Session:
             logs_suppressed=tally.logs_suppressed,
             host_calls=tally.host_calls,
             uses=_host_uses(tally.uses) if tally.uses else (),
+            escape_attempts=tally.escape_attempts,
         )
 
     def stop(self) -> None:

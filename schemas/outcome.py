@@ -163,6 +163,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     host_calls: int = 0
     uses: Sequence[HostUse] = ()
     """What it did through the host, and what it was denied; of all crossings, those too that came to nothing."""
+    escape_attempts: int = 0
+    """Ranges outside its memory that it handed to the host."""
 
     def violations(self) -> Sequence[tuple[int, Violation]]:
         """By index into the batch, in order."""

@@ -139,6 +139,37 @@ MODULE_INFO = Metric(
     "Always 1; says which module (sha256) a transformer runs.",
     merge=Merge.MAX,
 )
+_HOST_CALL = ("transformer", "capability")
+HOST_CALLS = Metric(
+    "penstock_host_calls_total",
+    MetricKind.COUNTER,
+    "calls",
+    (*_HOST_CALL, "result"),
+    "Calls of host functions that need a capability, by result: allowed or denied. Those of batches that are run again "
+    "count again.",
+)
+HOST_CALL_BYTES = Metric(
+    "penstock_host_call_bytes_total",
+    MetricKind.COUNTER,
+    "bytes",
+    _HOST_CALL,
+    "Bytes of their requests and answers, and of what was read, written, sent or received for them.",
+)
+HOST_CALL_SECONDS = Metric(
+    "penstock_host_call_seconds_total",
+    MetricKind.COUNTER,
+    "seconds",
+    _HOST_CALL,
+    "Time spent in them.",
+)
+SECURITY_EVENTS = Metric(
+    "penstock_security_events_total",
+    MetricKind.COUNTER,
+    "events",
+    ("transformer", "type"),
+    "What a guest tried and may not: capability_denied, a host call that its grants do not cover; escape_attempt, a range "
+    "outside its memory that it handed to the host. What costs an event is in `penstock_violations_total`, too.",
+)
 CONSUMER_LAG = Metric(
     "penstock_consumer_lag_records",
     MetricKind.GAUGE,
@@ -233,6 +264,10 @@ CATALOGUE: tuple[Metric, ...] = (
     ISOLATION_CROSSINGS,
     WASM_MEMORY,
     MODULE_INFO,
+    HOST_CALLS,
+    HOST_CALL_BYTES,
+    HOST_CALL_SECONDS,
+    SECURITY_EVENTS,
     CONSUMER_LAG,
     IN_FLIGHT_BYTES,
     IN_FLIGHT_RECORDS,

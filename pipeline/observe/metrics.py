@@ -11,7 +11,7 @@ from pipeline.observe.meter import Meter
 from pipeline.observe.null import NullSpan
 from pipeline.ports import BatchSpan, CommitFacts, LaneId, LaneState, Tally
 from schemas.event import Batch
-from schemas.outcome import Report, ViolationKind
+from schemas.outcome import HostUse, Report, ViolationKind
 from schemas.specs import InstancePolicy
 
 _SENT = ("send", "kafka")
@@ -92,11 +92,27 @@ class PrometheusObserver:
         meter.raise_to(catalogue.WASM_MEMORY, labels, report.memory_bytes_peak)
         healthy = events if transformer in self._per_event else 1
         meter.add(catalogue.ISOLATION_CROSSINGS, labels, max(0, report.crossings - healthy))
+        if report.uses:
+            self._used(transformer, report.uses)
+        if report.escape_attempts:
+            meter.add(catalogue.SECURITY_EVENTS, (transformer, "escape_attempt"), report.escape_attempts)
 
     def processed(self, lane: LaneId, started: float, error: str) -> None:
         """A batch ended; `error` is its `error.type`, empty when it succeeded."""
         labels = ("process", "kafka", lane.group, lane.source.topic, error)
         self._meter.observe(catalogue.PROCESS_DURATION, labels, self._monotonic() - started)
+
+    def _used(self, transformer: str, uses: Iterable[HostUse]) -> None:
+        """By capability; what was touched (`HostUse.scope`) is no label, for it need not be one of few."""
+        meter = self._meter
+        for use in uses:
+            labels = (transformer, use.capability)
+            meter.add(catalogue.HOST_CALLS, (*labels, "allowed"), use.allowed)
+            meter.add(catalogue.HOST_CALLS, (*labels, "denied"), use.denied)
+            meter.add(catalogue.HOST_CALL_BYTES, labels, use.bytes)
+            meter.add(catalogue.HOST_CALL_SECONDS, labels, use.elapsed_us * 1e-6)
+            if use.denied:
+                meter.add(catalogue.SECURITY_EVENTS, (transformer, "capability_denied"), use.denied)
 
     def now(self) -> float:
         """Seconds of the observer's clock."""

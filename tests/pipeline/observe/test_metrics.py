@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import msgspec
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,7 +19,7 @@ from pipeline.observe.resources import Resources
 from pipeline.ports import LaneId, LaneState
 from schemas.errors import TransportError
 from schemas.event import TopicPartition
-from schemas.outcome import ViolationKind
+from schemas.outcome import HostUse, ViolationKind
 from schemas.specs import InstancePolicy
 from tests.pipeline.observe.facts import LANE, ManualClock, batch, commit, passed, report
 from tests.pipeline.observe.scraping import Scrape, scrape, value
@@ -113,6 +114,29 @@ def test_isolation_is_what_exceeds_a_healthy_batch(observed: Observed) -> None:
     assert value(observed.scrape(), "penstock_isolation_crossings_total", transformer="enrich") == 3
 
 
+def test_host_calls_are_counted_by_capability_and_never_by_what_they_touched(observed: Observed) -> None:
+    taken = batch(4)
+    uses = [
+        HostUse("network-client", "api.example.com", 3, 1, 400, 1_500_000),
+        HostUse("network-client", "other.example.com", 1, 0, 100, 500_000),
+        HostUse("clock", "", 7, 0, 0, 2),
+    ]
+    done = msgspec.structs.replace(report(passed(taken)), uses=uses, escape_attempts=2)
+    for _ in range(2):
+        observed.observer.batch(LANE, taken).transformed("enrich", taken, done)
+    scraped = observed.scrape()
+    network = {"transformer": "enrich", "capability": "network-client"}
+    assert value(scraped, "penstock_host_calls_total", **network, result="allowed") == 8
+    assert value(scraped, "penstock_host_calls_total", **network, result="denied") == 2
+    assert value(scraped, "penstock_host_call_bytes_total", **network) == 1_000
+    assert value(scraped, "penstock_host_call_seconds_total", **network) == pytest.approx(4.0)
+    assert value(scraped, "penstock_host_calls_total", transformer="enrich", capability="clock", result="allowed") == 14
+    events = {"transformer": "enrich"}
+    assert value(scraped, "penstock_security_events_total", **events, type="capability_denied") == 2
+    assert value(scraped, "penstock_security_events_total", **events, type="escape_attempt") == 4
+    assert not any("example.com" in text for _, labels in scraped for _, text in labels)
+
+
 def test_module_info_follows_what_is_loaded(observed: Observed) -> None:
     observed.observer.loaded([ModuleInfo("enrich", "aa"), ModuleInfo("mask", "bb")])
     observed.observer.loaded([ModuleInfo("enrich", "cc")])
@@ -173,7 +197,10 @@ def test_every_metric_of_the_catalogue_is_measured(observed: Observed) -> None:
     """Nothing is documented that nothing feeds, and both formats parse."""
     observed.observer.loaded([ModuleInfo("enrich", "aa")])
     observed.transformed(3)
-    observed.observer.batch(LANE, batch(1)).end()
+    taken = batch(1)
+    denied = msgspec.structs.replace(report(passed(taken)), uses=[HostUse("clock", "", 1, 1, 0, 0)])
+    observed.observer.batch(LANE, taken).transformed("enrich", taken, denied)
+    observed.observer.batch(LANE, taken).end()
     observed.observer.committed(LANE, commit())
     observed.observer.lane(LANE, LaneState.RUNNING, "")
     observed.observer.in_flight("orders", 1, 1)
