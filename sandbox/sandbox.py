@@ -110,13 +110,14 @@ class Sandbox:
         module = self._compiler.compile(source, key)
         resolved = replace(spec, encoding=_encoding(spec, source))
         gate = self._gate(f"transformers.{spec.name}", spec.name, spec.grants)
+        services = self._services.lent(spec.databases, spec.state_dir)
         granted = granted_imports(spec.grants.names, self._extra_imports)
         guests: GuestPlan | ComponentPlan
         if isinstance(module, Component):
-            guests = self._component(resolved, source, module, granted, key, gate)
+            guests = self._component(resolved, source, module, granted, key, gate, services)
         else:
             shape = modules.inspect(spec, module, source.wasm, granted)
-            guests = self._guests(spec, shape, self._link(source, module, shape, spec.limits, key), key, gate)
+            guests = self._guests(spec, shape, self._link(source, module, shape, spec.limits, key), key, gate, services)
         modules.check_asked(spec, source.wasm)
         plan = self._session_plan(resolved, source, guests, instance)
         _start_once(guests)
@@ -248,6 +249,7 @@ class Sandbox:
         granted: Mapping[tuple[str, str], HostImport],
         key: EngineKey,
         gate: Gate,
+        services: Services,
     ) -> ComponentPlan:
         engine = self._engines.get(key)
         shape = inspect(spec, component, engine, source.wasm, granted)
@@ -266,13 +268,15 @@ class Sandbox:
             probe=(empty.head, empty.body(())),
             decoded=spec.encoding == "event",
             ticker=self._ticker,
-            services=self._services,
+            services=services,
             gate=gate,
             clock_ns=self._clock_ns,
             counters=self._counters,
         )
 
-    def _guests(self, spec: TransformerSpec, shape: ModuleShape, link: Link, key: EngineKey, gate: Gate) -> GuestPlan:
+    def _guests(
+        self, spec: TransformerSpec, shape: ModuleShape, link: Link, key: EngineKey, gate: Gate, services: Services
+    ) -> GuestPlan:
         functions = shape.exports.functions
         declared, granted = shape.memory_bytes_declared, spec.limits.memory_bytes
         return GuestPlan(
@@ -285,7 +289,7 @@ class Sandbox:
             has_cursor=functions[3] >= 0,
             metered=key.metered,
             ticker=self._ticker,
-            services=self._services,
+            services=services,
             gate=gate,
             clock_ns=self._clock_ns,
             counters=self._counters,

@@ -92,6 +92,24 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseSpec:
+    """A database that guests may be granted, by the name the registry gives it."""
+
+    name: str
+    kind: str
+    """`sqlite` or `postgresql`."""
+    path: Path | None = None
+    """SQLite's file."""
+    dsn: str | None = field(default=None, repr=False)
+    """PostgreSQL's connection string or URI; it may hold a password."""
+    password: str | None = field(default=None, repr=False)
+    role: str | None = None
+    """PostgreSQL: the role that every transaction takes on."""
+    connections: int = 4
+    """At most, in one process."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransformerSpec:
     """One transformer: which module, under which limits."""
 
@@ -111,6 +129,10 @@ class TransformerSpec:
     function: str = "penstock_v1_transform"
     capabilities: Grants | Collection[str] = field(default_factory=Grants)
     """What is granted; names alone are grants without scope or end."""
+    databases: Mapping[str, DatabaseSpec] = field(default_factory=dict)
+    """Those of the registry, by name; the sandbox may have others."""
+    state_dir: Path | None = None
+    """Where its key-value store lies; None is where the sandbox says."""
     on_violation: OnViolation = OnViolation.DEAD_LETTER
     quarantine: Quarantine = field(default_factory=Quarantine)
 
@@ -196,24 +218,6 @@ class Security:
     scope: str | None = None
     token_ca_file: Path | None = None
     """The authority of the token endpoint's certificate; the system's when None."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseSpec:
-    """A database that guests may be granted, by the name the registry gives it."""
-
-    name: str
-    kind: str
-    """`sqlite` or `postgresql`."""
-    path: Path | None = None
-    """SQLite's file."""
-    dsn: str | None = field(default=None, repr=False)
-    """PostgreSQL's connection string or URI; it may hold a password."""
-    password: str | None = field(default=None, repr=False)
-    role: str | None = None
-    """PostgreSQL: the role that every transaction takes on."""
-    connections: int = 4
-    """At most, in one process."""
 
 
 @dataclass(frozen=True, slots=True)

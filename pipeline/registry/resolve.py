@@ -95,7 +95,11 @@ _ENGINE = ("tier", "pooling", "debug", "nan_canonicalization")
 def resolve(file: RegistryFile, base: Path, path: Path | None) -> Registry:
     """The registry that these entries amount to; relative paths start at `base`."""
     defaults = file.defaults or DefaultsEntry()
-    transformers = {name: _transformer(name, entry, defaults, base) for name, entry in file.transformers.items()}
+    declared, state_dir = databases(file.databases, base), base / (file.state or STATE_DIR)
+    transformers = {
+        name: replace(_transformer(name, entry, defaults, base), databases=declared, state_dir=state_dir)
+        for name, entry in file.transformers.items()
+    }
     kafka = file.kafka or KafkaEntry()
     group = kafka.group or KafkaSpec().group
     routes = {name: _route(name, entry, defaults, group, transformers) for name, entry in file.routes.items()}
@@ -103,8 +107,8 @@ def resolve(file: RegistryFile, base: Path, path: Path | None) -> Registry:
     times = {"shutdown_timeout_s": file.shutdown_timeout, "retry_limit_s": file.retry_limit}
     return replace(
         Registry(transformers, routes, _kafka(kafka, used, base), create_topics=_create_topics(file), path=path),
-        databases=databases(file.databases, base),
-        state_dir=base / (file.state or STATE_DIR),
+        databases=declared,
+        state_dir=state_dir,
         **_given({"delivery": file.delivery}),
         **{name: value / 1000 for name, value in _given(times).items()},
     )
@@ -136,7 +140,13 @@ def _transformer(name: str, entry: TransformerEntry, defaults: DefaultsEntry, ba
         capabilities=grants(entry.capabilities or defaults.capabilities, base),
         on_violation=entry.on_violation or defaults.on_violation or OnViolation.DEAD_LETTER,
         quarantine=_quarantine(entry.quarantine, _quarantine(defaults.quarantine, Quarantine())),
-        **_given({"encoding": entry.encoding, "function": entry.function}),
+        **_given(
+            {
+                "encoding": entry.encoding,
+                "function": entry.function,
+                "isolation": entry.isolation or defaults.isolation,
+            }
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +38,12 @@ class Services:
     state_dir: Path | None = None
     """Where key-value stores lie; None when this host has none."""
     held: Holder = field(default_factory=Holder, repr=False)
+
+    def lent(self, databases: Mapping[str, DatabaseSpec], state_dir: Path | None) -> Services:
+        """With a registry's databases and folder besides; what is held is held together."""
+        if not databases and state_dir is None:
+            return self
+        return replace(self, databases={**self.databases, **databases}, state_dir=state_dir or self.state_dir)
 
     def hold(self, key: Hashable, make: Callable[[], T]) -> T:
         """What all transformers share under `key` (a pool of connections, a thread), closed with the sandbox."""
