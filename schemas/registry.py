@@ -34,7 +34,7 @@ from schemas.fields import (
 from schemas.grant_entries import CapabilitiesEntry, DatabaseSourceEntry
 from schemas.limits import PROFILES
 from schemas.shape import Shape
-from schemas.specs import Delivery, InstancePolicy, OnViolation, QuarantineAction, Tier
+from schemas.specs import Delivery, InstancePolicy, IsolationLevel, OnViolation, QuarantineAction, Tier
 
 
 def _profile_name(value: object) -> object:
@@ -181,6 +181,10 @@ class _Behaviour(Shape):
         json_schema_extra=_also_profile,
     )
     instance: InstancePolicy | None = Field(default=None, description="How long one guest instance lives.")
+    isolation: IsolationLevel | None = Field(
+        default=None,
+        description="What stands around a guest: its instance, an engine of its own, or a process of its own.",
+    )
     on_violation: OnViolation | None = Field(default=None, description="What happens to an event that could not pass.")
     quarantine: QuarantineEntry | None = None
     capabilities: CapabilitiesEntry | None = Field(

@@ -14,6 +14,7 @@ from schemas.specs import (
     CreateTopics,
     Delivery,
     InstancePolicy,
+    IsolationLevel,
     KafkaSpec,
     OnViolation,
     Quarantine,
@@ -44,6 +45,7 @@ defaults:
   limits: {{profile: untrusted, log: 1KiB}}
   on_violation: drop
   instance: per-event
+  isolation: runtime
   quarantine: {{after: 5 in 10s}}
   capabilities: {{grant: [log]}}
   features: {{tail_call: true}}
@@ -56,6 +58,7 @@ transformers:
     encoding: raw
     function: transform_event
     instance: reused
+    isolation: process
     on_violation: stop
     tier: interpreter
     features: {{simd: false}}
@@ -157,6 +160,8 @@ def test_defaults_are_inherited_key_by_key(load: Load, folder: Path) -> None:
     assert plain.limits == PROFILES["untrusted"].with_(log_bytes_per_batch=1024)
     assert plain.grants.names == {"log"}
     assert (plain.instance, plain.on_violation) == (InstancePolicy.PER_EVENT, OnViolation.DROP)
+    levels = {name: one.isolation for name, one in registry.transformers.items()}
+    assert levels == {"mask": IsolationLevel.PROCESS, "plain": IsolationLevel.RUNTIME, "big": IsolationLevel.RUNTIME}
     assert big.limits == PROFILES["trusted"], "a profile replaces what is inherited"
 
 

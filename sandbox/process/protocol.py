@@ -1,0 +1,232 @@
+"""What goes through the channel: messages, their bounds, and how they are cut out of a stream of bytes.
+
+Threat: the process on the other side may be a guest's that broke out. The host believes no length, number or text beyond what is written here;
+what breaks a rule ends the process. A message is `u32 length, u32 length of the first part`, then msgpack, then plain bytes (a frame, a piece
+of memory), which are looked into by whoever looks into a guest's bytes anyway.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Literal
+
+import msgspec
+
+from schemas.outcome import ViolationKind
+
+HEAD = struct.Struct("=II")
+CONTROL_BYTES_MAX = 256 << 10
+"""The msgpack part of what a guest's process says, without the log lines that it may hold."""
+RECEIVE_BYTES = 64 << 10
+COUNT_MAX = (1 << 62) - 1
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
+Word = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 64) - 1)]
+U32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+Kind = Literal["deadline", "memory", "fuel", "stack", "trap", "bounds", "bad-output", "output-too-large", "capability"]
+"""What a guest's trouble may be; that an event is at fault is not for a process to say."""
+assert {*Kind.__args__} == {str(one) for one in ViolationKind if one.is_misbehaviour}
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """One message's first part."""
+
+
+# ----------------------------------------------------------------------------------------------------------- from the host
+
+
+class Boot(Message, tag=0):
+    """What to run. The plain bytes are the module and its compiled code."""
+
+    name: str
+    module_bytes: int
+    function: str
+    config: bytes
+    """msgpack."""
+    encoding: str
+    instance: str
+    limits: dict[str, int | None]
+    engine: dict[str, bool | str]
+    granted: list[str]
+    strict: bool
+    asked: list[str]
+    """Granted capabilities whose every use the host counts."""
+    remote: list[tuple[str, str]]
+    """Imports that the host serves."""
+    extra: list[tuple[str, str, tuple[str, ...], str | None]]
+    """Imports that only the host knows: module, name, parameters, result."""
+    services: bool
+    """The host's clocks and chance are not the system's: they are asked for."""
+    calls: str
+    debug: bool
+
+
+class Start(Message, tag=1):
+    """A fresh guest. Answered by Started or Faulted."""
+
+    log_bytes_left: int
+
+
+class Probe(Message, tag=2):
+    """Try the open guest's `alloc`. Answered by Probed or Faulted."""
+
+
+class Cross(Message, tag=3):
+    """One crossing; the plain bytes are the frame. Answered by Crossed, Troubled or Faulted."""
+
+    head_bytes: int
+    count: int
+    result_bytes_max: int
+    log_bytes_left: int
+
+
+class Close(Message, tag=4):
+    """Discard the guest. Not answered."""
+
+
+class Read(Message, tag=5):
+    """While a call is served: a range of the guest's memory. Answered by Memory."""
+
+    address: int
+    length: int
+
+
+class Write(Message, tag=6):
+    """While a call is served: put the plain bytes there. Answered by Memory."""
+
+    address: int
+
+
+class Result(Message, tag=7):
+    """The end of a call that the host served; the plain bytes are those that were asked for."""
+
+    value: int | None
+    stop: bool = False
+    """The guest is to be stopped."""
+    denied: tuple[str, str] | None = None
+    """... because of this."""
+    failed: tuple[str, str] | None = None
+    """... because it gave up: code and message."""
+
+
+FromHost = Boot | Start | Probe | Cross | Close | Read | Write | Result
+
+# ------------------------------------------------------------------------------------------------- from the guest's process
+
+
+class Use(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """What a crossing used of one capability that is served in the process itself."""
+
+    capability: Literal["log", "clock", "random"]
+    allowed: Count
+    denied: Count
+    bytes: Count
+    elapsed_ns: Count
+
+
+class Said(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """What a guest did through what is served in the process itself."""
+
+    logs: tuple[tuple[Annotated[int, msgspec.Meta(ge=0, le=4)], str], ...] = ()
+    logs_suppressed: Count = 0
+    host_calls: Count = 0
+    bad_pointers: Count = 0
+    escapes: Count = 0
+    uses: tuple[Use, ...] = ()
+
+
+class Ready(Message, tag=0):
+    """Everything is loaded, and everything else was taken away."""
+
+    seccomp: bool
+    landlock: Count
+    network_namespace: bool
+
+
+class Unfit(Message, tag=1):
+    """The process cannot do its work here."""
+
+    reason: str
+
+
+class Started(Message, tag=2):
+    """The guest is open."""
+
+    has_cursor: bool
+    memory_bytes: Count
+    said: Said
+
+
+class Probed(Message, tag=3):
+    """The guest gives blocks."""
+
+
+class Crossed(Message, tag=4):
+    """The plain bytes are the result frame."""
+
+    memory_bytes: Count
+    fuel_used: Count
+    said: Said
+
+
+class Troubled(Message, tag=5):
+    """See `sandbox.traps.Trouble`."""
+
+    kind: Kind
+    text: str
+    code: str
+    backtrace: str
+    elapsed_ns: Count
+    memory_bytes: Count
+    cursor: Count | None
+    oversize: bool
+    fuel_used: Count
+    said: Said
+
+
+class Faulted(Message, tag=6):
+    """The module is at fault."""
+
+    kind: Literal["fault", "slow", "config"]
+    problem: str
+    remedy: str
+    said: Said
+
+
+class Call(Message, tag=7):
+    """The guest calls an import that the host serves. Answered by any number of Read and Write, then Result."""
+
+    index: U32
+    """Into Boot's `remote`."""
+    arguments: Annotated[tuple[Word, ...], msgspec.Meta(max_length=16)]
+
+
+class Ask(Message, tag=8):
+    """A clock, random bytes, or a use of a capability. Answered by Result."""
+
+    what: Literal["now_ms", "monotonic_ns", "random", "use"]
+    count: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
+    capability: Literal["", "log", "clock", "random"] = ""
+
+
+class Memory(Message, tag=9):
+    """The plain bytes are what was read, if anything was to be."""
+
+    size: Count
+    inside: bool
+    """The range was inside of it."""
+
+
+FromProcess = Ready | Unfit | Started | Probed | Crossed | Troubled | Faulted | Call | Ask | Memory
+
+encode = msgspec.msgpack.Encoder().encode
+decode_from_host = msgspec.msgpack.Decoder(FromHost).decode
+decode_from_process = msgspec.msgpack.Decoder(FromProcess).decode
+
+
+def packed(message: Message, *plain: bytes) -> list[bytes]:
+    """The pieces to be sent, in order; few small ones are one."""
+    control = encode(message)
+    size = len(control) + sum(map(len, plain))
+    head = HEAD.pack(size, len(control)) + control
+    return [head + b"".join(plain)] if size < RECEIVE_BYTES else [head, *plain]
