@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json as jsonlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.assets import shop_registry
+from pipeline.cli.ceiling import CeilingOption, ceiling
 from pipeline.cli.trial_view import plain
 from pipeline.kafka.client import kafka_faults
 from pipeline.registry import Located, load_located, load_transformers, registry_schema
@@ -39,6 +40,7 @@ class Findings:
 def check(
     registry: Annotated[Path, typer.Argument(help="The registry file.", show_default=False)],
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    ceiling_: CeilingOption = None,
 ) -> None:
     """Check a registry exactly as `run` loads it, and print every fault at once.
 
@@ -46,7 +48,7 @@ def check(
 
     Example: penstock check transformers/registry.yaml
     """
-    findings = find(registry)
+    findings = find(registry, ceiling(ceiling_))
     if json:
         typer.echo(jsonlib.dumps(as_json(findings), indent=2, ensure_ascii=False))
     else:
@@ -73,14 +75,14 @@ def example() -> None:
     typer.echo(shop_registry())
 
 
-def find(path: Path) -> Findings:
-    """Load the registry and all of its modules. Never raises for what is wrong with them."""
+def find(path: Path, most: Collection[str] | None = None) -> Findings:
+    """Load the registry and all of its modules, under the ceiling `most`. Never raises for what is wrong with them."""
     try:
         located = load_located(path)
     except ConfigError as error:
         return Findings(None, error.faults)
     faults = [*_client_faults(located)]
-    with closing(Sandbox()) as sandbox:
+    with closing(Sandbox(ceiling=most)) as sandbox:
         try:
             load_transformers(located, sandbox)
         except ConfigError as error:

@@ -20,6 +20,7 @@ import typer
 
 from pipeline.app import check_cluster
 from pipeline.backfill import Limit
+from pipeline.cli.ceiling import CeilingOption, ceiling
 from pipeline.clock import SystemClock
 from pipeline.kafka.farewell import bid_farewell
 from pipeline.observe.catalogue import RECORDS
@@ -79,6 +80,7 @@ def run(
         bool, typer.Option("--until-end", help="Stop when everything is done that was there at the start.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --until-end: print the account as JSON.")] = False,
+    ceiling_: CeilingOption = None,
 ) -> None:
     """Run the registry's routes until SIGTERM or Ctrl-C.
 
@@ -102,7 +104,7 @@ def run(
         snapshot=Path(snapshot) if snapshot else None,
         limit=Limit(_read_ends(Path(ends)), asyncio.Event()) if ends else None,
     )
-    with Sandbox(workers=default_worker_count()) as sandbox:
+    with Sandbox(workers=default_worker_count(), ceiling=ceiling(ceiling_)) as sandbox:
         _log.debug("the registry is being read")
         loaded, transformers = load_checked(registry, sandbox)
         _log.debug("the registry is checked and its modules are loaded")
@@ -115,6 +117,7 @@ def run(
             return
     # The modules are compiled and in the cache now, so that the workers need not all do it.
     command = _worker_command(registry, log, level, options.traces)
+    command += ["--ceiling", ceiling_] if ceiling_ is not None else []
     if until_end:
         _tell(asyncio.run(_supervise_until_end(loaded, command, processes, options)), json=json)
     sys.exit(asyncio.run(_supervise(loaded, command, processes, options)))

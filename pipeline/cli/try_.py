@@ -14,6 +14,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from pipeline.cli.ceiling import CeilingOption, ceiling
 from pipeline.cli.trial_view import Trial, TrialView, outcome_name
 from pipeline.events_file import EventLine, event_fields, read_events
 from pipeline.registry import Located, load_located
@@ -43,6 +44,7 @@ def try_(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per event.")] = False,
+    ceiling_: CeilingOption = None,
 ) -> None:
     """Run events through one transformer, offline: outcome, what changed, time and memory. No Kafka is asked.
 
@@ -62,7 +64,7 @@ def try_(
     taken = _route(located, spec, route)
     with ExitStack() as held:
         stream = _open(event, held)
-        loaded = _load(located, spec, held.enter_context(Sandbox(workers=1)))
+        loaded = _load(located, spec, held.enter_context(Sandbox(workers=1, ceiling=ceiling(ceiling_))))
         show = _print_json if json else TrialView(Console(soft_wrap=True, highlight=False)).show
         for trial in _trials(located, loaded, taken, _events(stream, event, taken)):
             show(trial)

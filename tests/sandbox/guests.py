@@ -96,6 +96,7 @@ class Bench:
                     lambda state, memory, index, count: self.cursor(index, count),
                     module="test",
                 ),
+                *self.options.pop("extra_imports", ()),
             ),
             **{"cache": False, "isolation_budget_ms": 4 * LIMITS.deadline_ms} | self.options,
         )

@@ -12,6 +12,7 @@ import wasmtime
 from typer.testing import CliRunner, Result
 
 from pipeline.cli.check import check, registry_app
+from schemas.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[3] / "transformers" / "registry.yaml"
 SOUND = """
@@ -142,3 +143,21 @@ def test_the_shipped_registry(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("KAFKA_BROKERS", "PENSTOCK_SALT"):
         monkeypatch.delenv(name, raising=False)
     assert invoke("check", SHIPPED).exit_code == 0
+
+
+def test_the_operators_ceiling_is_above_every_registry(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_text(TEXT.replace("module: sound.wasm", "module: sound.wasm, capabilities: [log, clock]"))
+    assert invoke("check", path).exit_code == 0
+    refused = invoke("check", path, "--ceiling", "minimal,clock")
+    assert refused.exit_code == 2
+    assert "transformers.sound.capabilities" in plain(refused.output)
+    assert "grants `log`, which the operator's ceiling does not leave" in plain(refused.output)
+    monkeypatch.setenv("PENSTOCK_CEILING", "database-only,clock")
+    assert invoke("check", path).exit_code == 0
+
+
+def test_a_ceiling_of_unknown_names_is_refused(path: Path) -> None:
+    error = invoke("check", path, "--ceiling", "standrd").exception
+    assert isinstance(error, ConfigError)
+    assert "'standrd' is neither a profile" in error.faults[0].problem
+    assert "did you mean 'standard'" in error.faults[0].remedy
