@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -11,10 +12,11 @@ from typing import TypeVar
 
 from sandbox.host.gate import Denied, Gate, Use, Uses
 from sandbox.host.holding import Holder
+from sandbox.host.network.names import Resolve, system_addresses
 from sandbox.host.wasi_state import WasiState
 from sandbox.memory import GuestMemory
 from schemas.abi import ERROR_DENIED, IMPORT_MODULE
-from schemas.capabilities import Capability, Grants
+from schemas.capabilities import Capability, Grants, RandomScope
 from schemas.outcome import LogLine
 from schemas.specs import DatabaseSpec
 
@@ -31,6 +33,8 @@ class Services:
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    resolve: Resolve = system_addresses
+    """Addresses of a host's name; asked anew for each connection."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """The variables that guests see through WASI; none unless the host lists them. Never the process's own."""
     databases: Mapping[str, DatabaseSpec] = field(default_factory=dict)
@@ -60,6 +64,8 @@ class HostState:
     ends_ns: int | None = None
     """When the guest's deadline is over, by the gate's clock."""
     uses: Uses = field(default_factory=dict)
+    drawn: int = 0
+    """How often seeded chance was asked for."""
     moved: int = 0
     """Bytes that the call at hand read, wrote, sent or received."""
     denied: Denied | None = None
@@ -91,6 +97,15 @@ class HostState:
         if self.wasi is None:
             self.wasi = WasiState()
         return self.wasi
+
+    def random_bytes(self, length: int) -> bytes:
+        """Chance from where the sandbox takes it; with a seed granted, the same for every crossing, call by call."""
+        seeds = self.gate.scopes(Capability.RANDOM, RandomScope)
+        seed = next((one.seed for one in seeds if one.seed is not None), None)
+        if seed is None:
+            return self.services.random_bytes(length)
+        self.drawn += 1
+        return hashlib.shake_256(b"%d/%d" % (seed, self.drawn)).digest(length)
 
     def count(self, capability: Capability, scope: str, moved: int, elapsed_ns: int, *, allowed: bool) -> None:
         """Add one call to what the crossing used."""
@@ -131,6 +146,8 @@ class HostImport:
     """The capability that a call is admitted and counted under, here; None for functions that see to it themselves."""
     denied: int = ERROR_DENIED
     """What a call returns that is not admitted."""
+    prepare: Callable[[Gate, Services], None] | None = None
+    """Has ready, when a module that imports it is loaded, what its first call would spend the guest's deadline on. Raises ConfigError."""
 
     @property
     def signature(self) -> str:
@@ -170,9 +187,10 @@ class HostImport:
 def known_imports() -> Mapping[tuple[str, str], HostImport]:
     """Everything a guest could be granted, by module and name."""
     from sandbox.host import clock, fail, log, random
+    from sandbox.host.network import serve as network
     from sandbox.host.wasi import wasi_imports
 
-    own = {(one.module, one.name): one for file in (fail, log, clock, random) for one in file.IMPORTS}
+    own = {(one.module, one.name): one for file in (fail, log, clock, random, network) for one in file.IMPORTS}
     return own | wasi_imports()
 
 

@@ -15,7 +15,7 @@ def random(state: HostState, memory: GuestMemory | None, address: int, length: i
     if memory is None or address + length > memory.size():
         state.bad_pointers += 1
         return ERROR_BAD_POINTER
-    memory.write(address, state.services.random_bytes(length))
+    memory.write(address, state.random_bytes(length))
     state.moved += length
     return 0
 

@@ -51,7 +51,8 @@ def random_get(state: HostState, memory: GuestMemory, address: int, length: int)
     if length > CALL_BYTES_MAX:
         return Errno.INVAL
     memory.check(address, length)
-    memory.write(address, state.services.random_bytes(length))
+    memory.write(address, state.random_bytes(length))
+    state.moved += length
     return Errno.SUCCESS
 
 

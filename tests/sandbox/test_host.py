@@ -11,7 +11,7 @@ from sandbox import Sandbox, Transformer
 from sandbox.calls import CallsName
 from sandbox.host import HostImport, HostState
 from sandbox.memory import GuestMemory
-from schemas.capabilities import Capability
+from schemas.capabilities import Capability, Grant, Grants, RandomScope
 from schemas.outcome import LogLine
 from tests.sandbox.guests import LIMITS, Bench, batch, guest, kinds, spec, values, violation, wat
 
@@ -160,3 +160,19 @@ def test_the_clock_capability_alone_does_not_grant_randomness(sandbox: Sandbox) 
 
     with pytest.raises(ModuleFault, match="imports penstock"):
         sandbox.load(spec(capabilities=frozenset({"clock", "log"})), guest("asker"))
+
+
+def test_a_granted_seed_gives_every_crossing_the_same_bytes(make_bench: Callable[..., Bench]) -> None:
+    def drawn(seed: int | None) -> list[bytes | None]:
+        names = frozenset({Capability.LOG, Capability.CLOCK})
+        grants = Grants((Grant(names), Grant(frozenset({Capability.RANDOM}), RandomScope(seed))))
+        loaded = make_bench().load("raffle", capabilities=grants)
+        reports = [loaded.run(batch([b"x", b"x"])) for _ in range(2)]
+        return [one for report in reports for outcome in report.outcomes for one in values(outcome)]
+
+    first, second, again, _ = drawn(7)
+    assert first is not None
+    assert first != second, "chance goes on within a crossing"
+    assert first == again, "and begins anew with the next"
+    assert drawn(8)[0] != first
+    assert drawn(None)[0] == bytes(range(16)), "without a seed it comes from where the sandbox takes it"

@@ -10,6 +10,7 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.modules import MODULE_BYTES_MAX
+from sandbox.sections import Metadata, append_metadata
 from schemas.errors import ConfigError, ModuleFault
 from schemas.specs import TransformerSpec
 from tests.sandbox.guests import LIMITS, REUSED, Bench, batch, guest, kinds, spec, violation, wat
@@ -265,6 +266,23 @@ def test_an_ungranted_import_is_refused_with_the_line_to_add(
     ):
         sandbox.load(spec(), wasm)
     sandbox.load(spec(capabilities=frozenset({capability})), wasm)
+
+
+def test_a_section_that_asks_for_more_than_is_granted_is_refused(sandbox: Sandbox) -> None:
+    wasm = append_metadata(guest("parrot"), Metadata(name="parrot", capabilities=("log", "clock", "key-value")))
+    with pytest.raises(ModuleFault, match=r"asks for `clock`, `key-value`, .*: \[clock, key-value\]"):
+        sandbox.load(spec(capabilities={"log"}), wasm)
+    sandbox.load(spec(capabilities={"log", "clock", "key-value", "random"}), wasm)
+
+
+def test_nothing_is_granted_beyond_the_ceiling() -> None:
+    with Sandbox(cache=False, ceiling={"log"}) as sandbox:
+        with pytest.raises(ConfigError, match="grants `clock`, which the operator's ceiling does not leave") as caught:
+            sandbox.load(spec(capabilities={"log", "clock"}), guest("parrot"))
+        assert caught.value.faults[0].path == "transformers.guest.capabilities"
+        with pytest.raises(ConfigError, match="ceiling"):
+            sandbox.compile_module("parrot", guest("parrot"), capabilities={"clock"})
+        sandbox.load(spec(capabilities={"log"}), guest("parrot"))
 
 
 def test_config_for_a_module_that_takes_none(sandbox: Sandbox) -> None:
