@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,6 +257,7 @@ class Sandbox:
             link = ComponentLink(engine, component, shape.imports, store_limits(spec.limits), metered=key.metered)
         except LinkError as error:
             raise ModuleFault(source.name, f"cannot be linked: {error}") from None
+        _prepare((one.host for one in shape.imports), gate, services)
         empty = abi.BatchEncoder(TopicPartition("", 0), spec.encoding or "raw")
         return ComponentPlan(
             name=spec.name,
@@ -279,6 +280,7 @@ class Sandbox:
     ) -> GuestPlan:
         functions = shape.exports.functions
         declared, granted = shape.memory_bytes_declared, spec.limits.memory_bytes
+        _prepare(shape.imports, gate, services)
         return GuestPlan(
             name=spec.name,
             link=link,
@@ -315,6 +317,13 @@ class Sandbox:
             return None
         with self._lock:
             return self._pools.setdefault(key, Slots(key.pool.slots))
+
+
+def _prepare(imports: Iterable[HostImport], gate: Gate, services: Services) -> None:
+    """Raises ConfigError for what a grant names and is not to be had."""
+    for one in imports:
+        if one.prepare is not None:
+            one.prepare(gate, services)
 
 
 def _encoding(spec: TransformerSpec, source: ModuleBytes) -> str:

@@ -67,12 +67,12 @@ class BridgedImport:
 
     def __init__(self, name: str, host: HostImport) -> None:
         self.name = name
-        self._host = host
+        self.host = host
         self._bridge = bridge_of(host)
 
     def call(self, state: HostState, arguments: tuple[Any, ...]) -> Any:
         """Do it; what the host's function raises is kept on the state and stops the guest."""
-        return self._bridge.call(state, self._host, arguments)
+        return self._bridge.call(state, self.host, arguments)
 
 
 def import_key(name: str) -> tuple[str, str]:

@@ -76,7 +76,9 @@ class HostRequest:
         return left
 
 
-def request_import(name: str, capability: Capability, serve: Serve) -> HostImport:
+def request_import(
+    name: str, capability: Capability, serve: Serve, prepare: Callable[[Gate, Services], None] | None = None
+) -> HostImport:
     """The import `penstock.{name}`, which needs `capability` to link; `serve` admits, does and answers."""
 
     def call(state: HostState, memory: GuestMemory | None, address: int, length: int, out: int, room: int) -> int:
@@ -98,7 +100,7 @@ def request_import(name: str, capability: Capability, serve: Serve) -> HostImpor
             answer = served
         return _give(state, memory, (name, raw, answer), out, room)
 
-    return HostImport(name, ("i32", "i32", "i32", "i32"), "i32", call, capability)
+    return HostImport(name, ("i32", "i32", "i32", "i32"), "i32", call, capability, prepare=prepare)
 
 
 def _kept(state: HostState, name: str, raw: bytes) -> bytes | None:
