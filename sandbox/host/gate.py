@@ -37,6 +37,8 @@ class Window:
 
     used: int = 0
     began_ms: int = 0
+    ended: bool = False
+    """Its end was reached once: a clock that is set back does not bring it back."""
 
 
 @dataclass(slots=True)
@@ -143,13 +145,16 @@ class Gate:
     def _spend(self, grant: Grant, window: Window) -> str:
         """Why the grant is used up, or nothing: then one more use is counted."""
         now = self.now_ms()
-        if grant.until_ms is not None and now >= grant.until_ms:
+        if window.ended or (grant.until_ms is not None and now >= grant.until_ms):
+            window.ended = True
             return "the grant has ended"
         if grant.uses is None:
             return ""
         with self._lock:
-            if grant.per_ms is not None and not 0 <= now - window.began_ms < grant.per_ms:
-                window.used, window.began_ms = 0, now  # a clock set back begins a window, too
+            if grant.per_ms is not None and now - window.began_ms >= grant.per_ms:
+                window.used, window.began_ms = 0, now
+            elif now < window.began_ms:
+                window.began_ms = now  # a clock set back lengthens a window, and gives no use back
             if window.used >= grant.uses:
                 return f"its {grant.uses} uses are used up"
             window.used += 1
