@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import Protocol
 
 from wasmtime import Module, WasmtimeError
 from wasmtime.component import Component
 
-from sandbox.cache import CompiledCache
 from sandbox.engine import EngineKey, Engines
 from sandbox.modules import ModuleBytes, compiler_version
 from sandbox.stats import Counters
@@ -18,10 +18,22 @@ from schemas.errors import ModuleFault
 MESSAGE_CHARACTERS_MAX = 1024
 
 
+class CodeStore(Protocol):
+    """Where compiled code is kept beyond this process."""
+
+    def get(self, name: str) -> bytes | None:
+        """What was put under this name, or None."""
+        ...
+
+    def put(self, name: str, payload: bytes) -> int:
+        """Keep this; how many others had to go."""
+        ...
+
+
 class Compiler:
     """Compiles each module once per engine; keeps the `entries_max` used last."""
 
-    def __init__(self, engines: Engines, disk: CompiledCache | None, counters: Counters, *, entries_max: int) -> None:
+    def __init__(self, engines: Engines, disk: CodeStore | None, counters: Counters, *, entries_max: int) -> None:
         self._engines = engines
         self._disk = disk
         self._counters = counters

@@ -41,10 +41,12 @@ class EngineKey:
     metered: bool
     memories: int
     pool: Pool | None
+    owner: str = ""
+    """The transformer that shares it with no other; nobody's when empty."""
 
     @property
     def fingerprint(self) -> str:
-        """All that decides what compiled code looks like (the pool does not)."""
+        """All that decides what compiled code looks like (the pool and the owner do not)."""
         settings = self.settings
         return f"{settings!r} stack={self.stack_bytes} metered={self.metered} memories={self.memories}"
 

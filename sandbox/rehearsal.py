@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sandbox.changes import ChangeEncoder
 from sandbox.guest import Guest
+from sandbox.process.guest import ProcessGuest
 from sandbox.results import Answers, judge
 from sandbox.session import SessionPlan
 from sandbox.traps import Trouble
@@ -40,12 +41,13 @@ class Rehearsal:
     @property
     def is_module(self) -> bool:
         """The guest is a core module, not a component: its frames are msgpack, its memory can be measured, its `alloc` asked."""
-        return isinstance(self._guest, Guest)
+        guest = self._guest
+        return guest.is_module if isinstance(guest, ProcessGuest) else isinstance(guest, Guest)
 
     @property
     def has_cursor(self) -> bool:
         """It says which event it works on."""
-        return isinstance(self._guest, Guest) and self._guest.has_cursor
+        return isinstance(self._guest, Guest | ProcessGuest) and self._guest.has_cursor
 
     @property
     def memory_bytes(self) -> int:

@@ -15,7 +15,7 @@ from wasmtime.component import Component
 from sandbox import modules
 from sandbox.cache import open_cache
 from sandbox.calls import Calls, CallsName, Link, LinkError, LinkPlan, StoreLimits, choose
-from sandbox.compiler import Compiler
+from sandbox.compiler import CodeStore, Compiler
 from sandbox.components import ComponentLink, ComponentPlan, inspect
 from sandbox.components.guest import config_text, store_limits
 from sandbox.engine import EngineKey, Engines, check, engine_key
@@ -25,6 +25,8 @@ from sandbox.functions import Argument, CompiledModule, FunctionRunner, Machiner
 from sandbox.guest import GuestPlan
 from sandbox.host import Gate, HostImport, Services, granted_imports
 from sandbox.modules import ModuleBytes, ModuleShape
+from sandbox.process.forwarding import served_imports
+from sandbox.process.guest import Kennels, ProcessPlan
 from sandbox.results import Rules
 from sandbox.sections import MalformedModuleError, read_metadata
 from sandbox.session import BATCH_MEMORY_PART, SessionPlan
@@ -36,7 +38,7 @@ from schemas.capabilities import Capability, Grants
 from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.event import TopicPartition
 from schemas.limits import Limits
-from schemas.specs import EngineSettings, InstancePolicy, TransformerSpec
+from schemas.specs import EngineSettings, InstancePolicy, IsolationLevel, TransformerSpec
 
 WORKERS_MAX = 256
 SPARE_SLOTS = 4
@@ -70,6 +72,7 @@ class Sandbox:
         cache: bool = True,
         cache_dir: Path | None = None,
         cache_entries_max: int = 64,
+        code_store: CodeStore | None = None,
         debug_mode: bool = False,
         trace_execution: bool = False,
     ) -> None:
@@ -89,12 +92,13 @@ class Sandbox:
         self._debug = debug_mode
         self._trace = trace_execution
         self._counters = Counters()
-        disk = open_cache(cache_dir, cache_entries_max) if cache else None
+        disk = code_store or (open_cache(cache_dir, cache_entries_max) if cache else None)
         entries_max = cache_entries_max if cache else 0
         self._compiler = Compiler(self._engines, disk, self._counters, entries_max=entries_max)
         self._machinery = Machinery(self._calls, self._ticker, self._services, clock_ns)
         self._modules: dict[str, CompiledModule] = {}
         self._functions: dict[tuple[str, str], FunctionRunner] = {}
+        self._kennels = Kennels(workers, self._calls.name, debug=debug_mode)
         self._lock = threading.Lock()
 
     def load(self, spec: TransformerSpec, wasm: bytes | None = None) -> Transformer:
@@ -102,26 +106,39 @@ class Sandbox:
 
         Raises ModuleFault when the module is at fault, ConfigError when its settings or limits cannot be had.
         """
+        plan = self.prepare(spec, wasm)
+        _start_once(plan.guests)
+        return Transformer(spec, plan.rules.module_sha256, plan)
+
+    def prepare(self, spec: TransformerSpec, wasm: bytes | None = None) -> SessionPlan:
+        """All that `load` does before the module runs for the first time."""
         source = modules.read(spec, wasm)
         instance = spec.instance or modules.suited_instance(source.wasm)
         reused = instance is InstancePolicy.REUSED  # it lives long: it must not use up the pool
-        pooled = not reused and not source.is_component
+        apart = spec.isolation is IsolationLevel.PROCESS
+        pooled = not (reused or source.is_component or apart)
         key = self._key(f"transformers.{spec.name}", spec.engine, spec.limits, pooled=pooled)
+        if spec.isolation is not IsolationLevel.INSTANCE:
+            key = replace(key, owner=spec.name)
         module = self._compiler.compile(source, key)
-        resolved = replace(spec, encoding=_encoding(spec, source))
+        resolved = replace(spec, encoding=_encoding(spec, source), instance=instance)
         gate = self._gate(f"transformers.{spec.name}", spec.name, spec.grants)
         services = self._services.lent(spec.databases, spec.state_dir)
         granted = granted_imports(spec.grants.names, self._extra_imports)
-        guests: GuestPlan | ComponentPlan
+        guests: GuestPlan | ComponentPlan | ProcessPlan
+        imports: Sequence[HostImport]
         if isinstance(module, Component):
-            guests = self._component(resolved, source, module, granted, key, gate, services)
+            guests, imports = self._component(resolved, source, module, granted, key, gate, services)
         else:
             shape = modules.inspect(spec, module, source.wasm, granted)
             guests = self._guests(spec, shape, self._link(source, module, shape, spec.limits, key), key, gate, services)
+            imports = shape.imports
         modules.check_asked(spec, source.wasm)
-        plan = self._session_plan(resolved, source, guests, instance)
-        _start_once(guests)
-        return Transformer(spec, source.sha256, plan)
+        if apart:
+            code = bytes(module.serialize())
+            served = served_imports(imports, gate, services, {(one.module, one.name) for one in self._extra_imports})
+            guests = self._kennels.plan(resolved, (source.wasm, code), guests, served)
+        return self._session_plan(resolved, source, guests, instance)
 
     def compile_module(
         self,
@@ -195,9 +212,15 @@ class Sandbox:
         """Let this much time pass for all deadlines at once. For tests: a host import may call it."""
         self._ticker.advance(milliseconds)
 
+    def start_clock(self) -> None:
+        """Start the thread that deadlines need, which otherwise starts with the first guest."""
+        self._ticker.enter()
+        self._ticker.leave()
+
     def close(self) -> None:
-        """Stop the deadline clock, and close what host functions hold. Close sessions first."""
+        """Stop the deadline clock, end processes, and close what host functions hold. Close sessions first."""
         self._ticker.close()
+        self._kennels.close()
         for gate in list(self._gates):
             gate.close()
         self._services.held.close()
@@ -250,16 +273,17 @@ class Sandbox:
         key: EngineKey,
         gate: Gate,
         services: Services,
-    ) -> ComponentPlan:
+    ) -> tuple[ComponentPlan, list[HostImport]]:
         engine = self._engines.get(key)
         shape = inspect(spec, component, engine, source.wasm, granted)
         try:
             link = ComponentLink(engine, component, shape.imports, store_limits(spec.limits), metered=key.metered)
         except LinkError as error:
             raise ModuleFault(source.name, f"cannot be linked: {error}") from None
-        _prepare((one.host for one in shape.imports), gate, services)
+        imports = [one.host for one in shape.imports]
+        _prepare(imports, gate, services)
         empty = abi.BatchEncoder(TopicPartition("", 0), spec.encoding or "raw")
-        return ComponentPlan(
+        plan = ComponentPlan(
             name=spec.name,
             link=link,
             limits=spec.limits,
@@ -274,6 +298,7 @@ class Sandbox:
             clock_ns=self._clock_ns,
             counters=self._counters,
         )
+        return plan, imports
 
     def _guests(
         self, spec: TransformerSpec, shape: ModuleShape, link: Link, key: EngineKey, gate: Gate, services: Services
@@ -299,7 +324,11 @@ class Sandbox:
         )
 
     def _session_plan(
-        self, spec: TransformerSpec, source: ModuleBytes, guests: GuestPlan | ComponentPlan, instance: InstancePolicy
+        self,
+        spec: TransformerSpec,
+        source: ModuleBytes,
+        guests: GuestPlan | ComponentPlan | ProcessPlan,
+        instance: InstancePolicy,
     ) -> SessionPlan:
         limits = spec.limits
         return SessionPlan(
@@ -342,7 +371,7 @@ def _encoding(spec: TransformerSpec, source: ModuleBytes) -> str:
     return spec.encoding
 
 
-def _start_once(plan: GuestPlan | ComponentPlan) -> None:
+def _start_once(plan: GuestPlan | ComponentPlan | ProcessPlan) -> None:
     guest = plan.guest()
     try:
         guest.start()

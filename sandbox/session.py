@@ -17,6 +17,7 @@ from sandbox.guest import GuestPlan, SlowStart
 from sandbox.host.gate import Uses, add_uses
 from sandbox.isolation import SLOW, Findings, Isolation
 from sandbox.pace import Pace
+from sandbox.process.guest import ProcessPlan
 from sandbox.records import Codec, CodecError, codecs
 from sandbox.results import Answers, Rules, carry, judge
 from sandbox.traps import Trouble
@@ -62,7 +63,7 @@ class Tally:
 class SessionPlan:
     """What a session needs of its transformer."""
 
-    guests: GuestPlan | ComponentPlan
+    guests: GuestPlan | ComponentPlan | ProcessPlan
     rules: Rules
     instance: InstancePolicy
     encoding: str
@@ -128,7 +129,7 @@ class Session:
             logs=tally.logs,
             logs_suppressed=tally.logs_suppressed,
             host_calls=tally.host_calls,
-            uses=_host_uses(tally.uses) if tally.uses else (),
+            uses=host_uses(tally.uses) if tally.uses else (),
             escape_attempts=tally.escape_attempts,
         )
 
@@ -367,7 +368,8 @@ class Session:
             self._plan.guests.gate.record(tally.uses)
 
 
-def _host_uses(uses: Uses) -> Sequence[HostUse]:
+def host_uses(uses: Uses) -> Sequence[HostUse]:
+    """What was used, as a report says it."""
     return [
         HostUse(capability, scope, use.allowed, use.denied, use.bytes, use.elapsed_ns // 1000)
         for (capability, scope), use in uses.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from contextlib import suppress
 from typing import Any, Final
 
 PR_SET_PDEATHSIG: Final = 1
@@ -57,10 +58,8 @@ def drop_capabilities() -> None:
             prctl(PR_CAPBSET_DROP, one)
         except KernelRefusal:  # not privileged, or there are no more
             break
-    try:
+    with suppress(KernelRefusal):  # an older kernel has no ambient ones
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    except KernelRefusal:  # an older kernel has no ambient ones
-        pass
     head = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITIES_VERSION, 0))
     none = ctypes.create_string_buffer(bytes(24))
     _checked(_library().capset(head, none), "capset")

@@ -12,20 +12,23 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from schemas.outcome import ViolationKind
-
 HEAD = struct.Struct("=II")
 CONTROL_BYTES_MAX = 256 << 10
 """The msgpack part of what a guest's process says, without the log lines that it may hold."""
 RECEIVE_BYTES = 64 << 10
 COUNT_MAX = (1 << 62) - 1
+EXIT_BROKEN = 70
+"""How a guest's process ends over a fault of its own."""
+EXIT_MEMORY = 71
+"""... which had too little memory, beside the guest's."""
+EXIT_PROTOCOL = 72
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
-Word = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 64) - 1)]
+Word = int
+"""64 bits, as msgpack has it; fitted to the import's type by whoever serves it."""
 U32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 Kind = Literal["deadline", "memory", "fuel", "stack", "trap", "bounds", "bad-output", "output-too-large", "capability"]
 """What a guest's trouble may be; that an event is at fault is not for a process to say."""
-assert {*Kind.__args__} == {str(one) for one in ViolationKind if one.is_misbehaviour}
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
@@ -35,7 +38,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unk
 # ----------------------------------------------------------------------------------------------------------- from the host
 
 
-class Boot(Message, tag=0):
+class Boot(Message, tag=0, frozen=True):
     """What to run. The plain bytes are the module and its compiled code."""
 
     name: str
@@ -49,29 +52,23 @@ class Boot(Message, tag=0):
     engine: dict[str, bool | str]
     granted: list[str]
     strict: bool
-    asked: list[str]
-    """Granted capabilities whose every use the host counts."""
-    remote: list[tuple[str, str]]
-    """Imports that the host serves."""
-    extra: list[tuple[str, str, tuple[str, ...], str | None]]
-    """Imports that only the host knows: module, name, parameters, result."""
-    services: bool
-    """The host's clocks and chance are not the system's: they are asked for."""
+    served: list[tuple[str, str, tuple[str, ...], str | None]]
+    """Imports that the host serves: module, name, parameters, result."""
     calls: str
     debug: bool
 
 
-class Start(Message, tag=1):
+class Start(Message, tag=1, frozen=True):
     """A fresh guest. Answered by Started or Faulted."""
 
     log_bytes_left: int
 
 
-class Probe(Message, tag=2):
+class Probe(Message, tag=2, frozen=True):
     """Try the open guest's `alloc`. Answered by Probed or Faulted."""
 
 
-class Cross(Message, tag=3):
+class Cross(Message, tag=3, frozen=True):
     """One crossing; the plain bytes are the frame. Answered by Crossed, Troubled or Faulted."""
 
     head_bytes: int
@@ -80,25 +77,25 @@ class Cross(Message, tag=3):
     log_bytes_left: int
 
 
-class Close(Message, tag=4):
+class Close(Message, tag=4, frozen=True):
     """Discard the guest. Not answered."""
 
 
-class Read(Message, tag=5):
+class Read(Message, tag=5, frozen=True):
     """While a call is served: a range of the guest's memory. Answered by Memory."""
 
     address: int
     length: int
 
 
-class Write(Message, tag=6):
-    """While a call is served: put the plain bytes there. Answered by Memory."""
+class Write(Message, tag=6, frozen=True):
+    """While a call is served: put the plain bytes there. Not answered."""
 
     address: int
 
 
-class Result(Message, tag=7):
-    """The end of a call that the host served; the plain bytes are those that were asked for."""
+class Result(Message, tag=7, frozen=True):
+    """The end of a call that the host served."""
 
     value: int | None
     stop: bool = False
@@ -135,7 +132,7 @@ class Said(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknow
     uses: tuple[Use, ...] = ()
 
 
-class Ready(Message, tag=0):
+class Ready(Message, tag=0, frozen=True):
     """Everything is loaded, and everything else was taken away."""
 
     seccomp: bool
@@ -143,25 +140,24 @@ class Ready(Message, tag=0):
     network_namespace: bool
 
 
-class Unfit(Message, tag=1):
+class Unfit(Message, tag=1, frozen=True):
     """The process cannot do its work here."""
 
     reason: str
 
 
-class Started(Message, tag=2):
+class Started(Message, tag=2, frozen=True):
     """The guest is open."""
 
     has_cursor: bool
     memory_bytes: Count
-    said: Said
 
 
-class Probed(Message, tag=3):
+class Probed(Message, tag=3, frozen=True):
     """The guest gives blocks."""
 
 
-class Crossed(Message, tag=4):
+class Crossed(Message, tag=4, frozen=True):
     """The plain bytes are the result frame."""
 
     memory_bytes: Count
@@ -169,7 +165,7 @@ class Crossed(Message, tag=4):
     said: Said
 
 
-class Troubled(Message, tag=5):
+class Troubled(Message, tag=5, frozen=True):
     """See `sandbox.traps.Trouble`."""
 
     kind: Kind
@@ -184,7 +180,7 @@ class Troubled(Message, tag=5):
     said: Said
 
 
-class Faulted(Message, tag=6):
+class Faulted(Message, tag=6, frozen=True):
     """The module is at fault."""
 
     kind: Literal["fault", "slow", "config"]
@@ -193,31 +189,21 @@ class Faulted(Message, tag=6):
     said: Said
 
 
-class Call(Message, tag=7):
+class Call(Message, tag=7, frozen=True):
     """The guest calls an import that the host serves. Answered by any number of Read and Write, then Result."""
 
     index: U32
-    """Into Boot's `remote`."""
+    """Into Boot's `served`."""
+    memory_bytes: Count | None
+    """What the memory has; None without one."""
     arguments: Annotated[tuple[Word, ...], msgspec.Meta(max_length=16)]
 
 
-class Ask(Message, tag=8):
-    """A clock, random bytes, or a use of a capability. Answered by Result."""
-
-    what: Literal["now_ms", "monotonic_ns", "random", "use"]
-    count: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
-    capability: Literal["", "log", "clock", "random"] = ""
+class Memory(Message, tag=8, frozen=True):
+    """The plain bytes are what was read."""
 
 
-class Memory(Message, tag=9):
-    """The plain bytes are what was read, if anything was to be."""
-
-    size: Count
-    inside: bool
-    """The range was inside of it."""
-
-
-FromProcess = Ready | Unfit | Started | Probed | Crossed | Troubled | Faulted | Call | Ask | Memory
+FromProcess = Ready | Unfit | Started | Probed | Crossed | Troubled | Faulted | Call | Memory
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_host = msgspec.msgpack.Decoder(FromHost).decode

@@ -1,0 +1,227 @@
+"""The program of a guest's process: loads one module, gives up everything, then does what the host asks for until the channel ends.
+
+It is trusted up to the moment at which a guest first runs, and not at all from then on: nothing is in this memory that the guest may not have
+(no grant's scope, no credential, no other transformer's event), and the host believes nothing that comes out of it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from pathlib import Path
+from typing import Any, assert_never
+
+import msgspec
+
+from sandbox.calls import CallsName
+from sandbox.components.guest import ComponentGuest
+from sandbox.guest import Guest, RefusedConfig, SlowStart
+from sandbox.host import HostState
+from sandbox.process.channel import Channel
+from sandbox.process.confinement import confine, die_with
+from sandbox.process.forwarding import forwarders
+from sandbox.process.protocol import (
+    EXIT_BROKEN,
+    EXIT_MEMORY,
+    Boot,
+    Close,
+    Cross,
+    Crossed,
+    Faulted,
+    Probe,
+    Probed,
+    Read,
+    Ready,
+    Result,
+    Said,
+    Start,
+    Started,
+    Troubled,
+    Unfit,
+    Use,
+    Write,
+)
+from sandbox.sandbox import Sandbox
+from sandbox.session import SessionPlan
+from sandbox.traps import Trouble
+from schemas.capabilities import Grants
+from schemas.errors import ModuleFault
+from schemas.limits import Limits
+from schemas.specs import EngineSettings, InstancePolicy, Tier, TransformerSpec
+
+
+def main(parent: int) -> None:
+    """Serve the host `parent` until it closes the channel."""
+    die_with(parent)
+    channel = Channel()
+    try:
+        Servant(channel).serve()
+    except MemoryError:
+        os._exit(EXIT_MEMORY)
+    except BaseException:
+        os._exit(EXIT_BROKEN)
+
+
+class CodeAtHand:
+    """Compiled code that somebody else has made (see `sandbox.cache.CompiledCache`)."""
+
+    def __init__(self, code: bytes) -> None:
+        self._code: bytes | None = code
+
+    def get(self, name: str) -> bytes | None:
+        """The code, once."""
+        code, self._code = self._code, None
+        return code
+
+    def put(self, name: str, payload: bytes) -> int:
+        """Nothing is compiled in here: it would take threads, and the compiler is not confined."""
+        raise RuntimeError("the compiled code does not fit this process")
+
+
+class Servant:
+    """One module, one guest at a time."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        boot, plain = channel.receive()
+        assert isinstance(boot, Boot)
+        try:
+            self._sandbox, plan = _prepare(channel, boot, plain)
+            self._counters = plan.guests.counters
+            self._guest: Guest | ComponentGuest = plan.guests.guest()  # type: ignore[assignment]
+            gc.collect()
+            gc.freeze()
+            posture = confine(plan.guests.limits.memory_bytes, self._sandbox.start_clock)
+        except Exception as error:
+            channel.send(Unfit(f"{type(error).__name__}: {error}"))
+            raise
+        self._escapes = 0
+        channel.send(Ready(posture.seccomp, posture.landlock, posture.network_namespace))
+
+    def serve(self) -> None:
+        """Until the channel ends."""
+        while True:
+            message, plain = self._channel.receive()
+            match message:
+                case Start():
+                    self._start(message)
+                case Cross():
+                    self._cross(message, plain)
+                case Close():
+                    self._guest.close()
+                case Probe():
+                    self._probe()
+                case Boot() | Read() | Write() | Result():
+                    raise AssertionError("out of turn")
+                case _:
+                    assert_never(message)
+
+    def _start(self, message: Start) -> None:
+        guest = self._guest
+        guest.close()
+        guest.log_bytes_left = message.log_bytes_left
+        try:
+            guest.start()
+        except ModuleFault as fault:
+            self._fault(fault)
+        else:
+            has_cursor = isinstance(guest, Guest) and guest.has_cursor
+            self._channel.send(Started(has_cursor, guest.memory_bytes))
+
+    def _probe(self) -> None:
+        try:
+            self._guest.probe()
+        except ModuleFault as fault:
+            self._fault(fault)
+        else:
+            self._channel.send(Probed())
+
+    def _cross(self, message: Cross, frame: bytes) -> None:
+        guest = self._guest
+        guest.log_bytes_left = message.log_bytes_left
+        head, body = frame[: message.head_bytes], frame[message.head_bytes :]
+        try:
+            answer = guest.cross(head, body, message.count, message.result_bytes_max)
+        except ModuleFault as fault:
+            self._fault(fault)
+        else:
+            if isinstance(answer, Trouble):
+                self._trouble(answer)
+            else:
+                said = _said(guest.host, 0)
+                self._channel.send(Crossed(guest.memory_bytes, guest.fuel_used, said), answer)
+
+    def _trouble(self, trouble: Trouble) -> None:
+        self._channel.send(
+            Troubled(
+                kind=trouble.kind.value,  # type: ignore[arg-type]
+                text=trouble.message,
+                code=trouble.code,
+                backtrace=trouble.backtrace,
+                elapsed_ns=trouble.elapsed_ns,
+                memory_bytes=trouble.memory_bytes,
+                cursor=trouble.cursor,
+                oversize=trouble.oversize,
+                fuel_used=self._guest.fuel_used,
+                said=_said(self._guest.host, self._new_escapes()),
+            )
+        )
+
+    def _fault(self, fault: ModuleFault) -> None:
+        kind: Any = (
+            "slow" if isinstance(fault, SlowStart) else "config" if isinstance(fault, RefusedConfig) else "fault"
+        )
+        said = _said(self._guest.host, self._new_escapes())
+        self._channel.send(Faulted(kind, fault.problem, fault.remedy, said))
+
+    def _new_escapes(self) -> int:
+        before, self._escapes = self._escapes, self._counters.snapshot().escape_attempts
+        return self._escapes - before
+
+
+def _prepare(channel: Channel, boot: Boot, plain: bytes) -> tuple[Sandbox, SessionPlan]:
+    """Everything loaded that a guest will need: nothing can be read from disk later."""
+    wasm, code = plain[: boot.module_bytes], plain[boot.module_bytes :]
+    grants = Grants.of(boot.granted)
+    spec = TransformerSpec(
+        name=boot.name,
+        module=Path(boot.name),
+        config=msgspec.msgpack.decode(boot.config),
+        encoding=boot.encoding,
+        instance=InstancePolicy(boot.instance),
+        limits=Limits(**boot.limits),  # type: ignore[arg-type]
+        engine=EngineSettings(**{**boot.engine, "tier": Tier(boot.engine["tier"])}),  # type: ignore[arg-type]
+        function=boot.function,
+        capabilities=Grants(grants.grants, strict=boot.strict),
+    )
+    sandbox = Sandbox(
+        workers=1,
+        calls=CallsName(boot.calls),
+        cache=False,
+        code_store=CodeAtHand(code),
+        extra_imports=forwarders(channel, boot.served, boot.granted),
+        debug_mode=boot.debug,
+    )
+    plan = sandbox.prepare(spec, wasm)
+    assert threading.active_count() == 1
+    return sandbox, plan
+
+
+def _said(host: HostState, escapes: int) -> Said:
+    if not (host.host_calls or host.logs or escapes or host.bad_pointers or host.uses or host.logs_suppressed):
+        return SILENCE
+    return Said(
+        logs=tuple((line.level, line.text) for line in host.logs),
+        logs_suppressed=host.logs_suppressed,
+        host_calls=host.host_calls,
+        bad_pointers=host.bad_pointers,
+        escapes=escapes,
+        uses=tuple(
+            Use(capability.value, use.allowed, use.denied, use.bytes, use.elapsed_ns)  # type: ignore[arg-type]
+            for (capability, _), use in host.uses.items()
+        ),
+    )
+
+
+SILENCE = Said()
