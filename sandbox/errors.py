@@ -7,7 +7,7 @@ amounts to.
 from __future__ import annotations
 
 from schemas.errors import PenstockError
-from schemas.outcome import ViolationKind
+from schemas.outcome import Violation, ViolationKind
 
 
 class SandboxError(PenstockError):
@@ -15,6 +15,8 @@ class SandboxError(PenstockError):
 
     code = "sandbox"
     kind: ViolationKind = ViolationKind.TRAP
+    violation: Violation | None = None
+    """Everything that is known of it, where a procedure's call came to this."""
 
     def __init__(self, message: str, *, kind: ViolationKind | None = None, backtrace: str = "") -> None:
         super().__init__(message)

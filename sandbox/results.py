@@ -70,7 +70,7 @@ def carry(codec: Codec, events: Records, answer: bytes, rules: Rules) -> Carried
     rejected = codec.absorb(answer, rules.output_bytes_max)
     if rejected is None:
         return None
-    refused = [(index, _rejection(*decode_rejection(item), rules)) for index, item in rejected]
+    refused = [(index, rejection(*decode_rejection(item), rules)) for index, item in rejected]
     everything = codec.kept_count == len(events)
     kept = range(len(events)) if everything else codec.kept()
     records = codecs().built(codec)
@@ -85,7 +85,7 @@ def _judge_rare(event: Event, result: Result, rules: Rules) -> Outcome | Trouble
         case Emit(records):
             return _judge_records(event, records, rules)
         case Reject(code, message):
-            return _rejection(code, message, rules)
+            return rejection(code, message, rules)
     raise AssertionError("Replace and None are judged by the caller")
 
 
@@ -105,7 +105,8 @@ def _weight(headers: Headers) -> int:
     return sum(len(name) + len(value or b"") for name, value in headers)
 
 
-def _rejection(code: str, message: str, rules: Rules) -> Violation:
+def rejection(code: str, message: str, rules: Rules) -> Violation:
+    """The violation that a guest's `[3, code, message]` is."""
     return Violation(
         kind=ViolationKind.REJECTED,
         message=cut(printable(message), MESSAGE_CHARACTERS_MAX),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.host import Gate
+from sandbox.procedure import Procedure
 from sandbox.rehearsal import Rehearsal
 from sandbox.session import Session, SessionPlan
 from schemas.event import Batch, TopicPartition
@@ -59,3 +60,7 @@ class Transformer:
     def rehearsal(self, source: TopicPartition) -> Rehearsal:
         """A guest to be crossed by hand, as if with events of this partition."""
         return Rehearsal(self._plan, source)
+
+    def procedure(self, gate: Gate | None = None) -> Procedure:
+        """Its function as one that takes arguments and returns a value (docs/sql.md). Raises ModuleFault for a component."""
+        return Procedure(self._plan, self.spec.function, gate)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -118,6 +119,12 @@ class Gate:
     def is_free(self, capability: Capability) -> bool:
         """Granted without an end and a number of uses: there is nothing to count down."""
         return capability in self._by_capability and capability not in self._bounded
+
+    def narrowed(self, capabilities: Collection[Capability]) -> Gate:
+        """The same gate for a caller that may do less: uses, windows, sums and what is held are this one's."""
+        gate = copy(self)
+        gate._by_capability = {name: found for name, found in self._by_capability.items() if name in capabilities}
+        return gate
 
     def hold(self, key: Hashable, make: Callable[[], T]) -> T:
         """What this transformer keeps under `key` between its calls, made when first wanted and closed with the gate."""

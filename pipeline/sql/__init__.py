@@ -1,0 +1,35 @@
+"""SQL doors: the registry's transformers as stored procedures, as functions of SQLite, and behind triggers (docs/sql.md).
+
+Names are imported when they are first used: neither sqlite3 nor psycopg is loaded by who does without.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.sql.errors import Rejected
+    from pipeline.sql.executor import ProcedureExecutor
+    from sandbox.procedure import Call
+
+_HOMES = {
+    "Call": "sandbox.procedure",
+    "ProcedureExecutor": "pipeline.sql.executor",
+    "Rejected": "pipeline.sql.errors",
+}
+__all__ = [
+    "Call",
+    "ProcedureExecutor",
+    "Rejected",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
