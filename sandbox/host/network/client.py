@@ -130,6 +130,8 @@ class HttpClient:
                 raise HostFailure(
                     ERROR_TOO_LARGE, f"`{request.target.origin}` answers with {received} bytes of headers"
                 )
+            if response.status < 200:
+                raise HostFailure(ERROR_UNAVAILABLE, f"`{request.target.origin}` wants to go on with another protocol")
             if self._scope.redirects:
                 further = following(request, response.status, response.headers.getall("Location", ()), self._scope)
                 if further is not None:

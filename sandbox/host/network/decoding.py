@@ -28,7 +28,9 @@ class Content:
         if len(names) > 1 or any(name not in _WINDOWS for name in names):
             raise UnknownCoding
         self._window = _WINDOWS[names[0]] if names else None
-        self._stream = zlib.decompressobj(self._window) if self._window else None
+        self._stream: zlib._Decompress | None = None
+        self._head = b""
+        """The first bytes, until they say what the rest is."""
         self._bytes_max = bytes_max
         self._received = 0
         self._content = bytearray()
@@ -38,38 +40,40 @@ class Content:
         self._received += len(piece)
         if self._received > self._bytes_max:
             raise TooLarge
-        if self._stream is None:
+        if self._window is None:
             self._content += piece
             return
-        first = self._received == len(piece)
+        if self._stream is None:
+            self._head += piece
+            if len(self._head) < 2:
+                return
+            piece, self._head = self._head, b""
+            if self._window == _ZLIB and not _begins_as_zlib(piece):
+                self._window = _RAW
+            self._stream = zlib.decompressobj(self._window)
         try:
-            self._unpack(piece)
-        except zlib.error:
-            if not (first and self._window == _ZLIB):
-                raise BadCoding from None
-            self._window, self._stream = _RAW, zlib.decompressobj(_RAW)  # what some servers take `deflate` for
-            self._retry(piece)
-
-    def end(self) -> bytes:
-        """All of it. Raises BadCoding when something is missing."""
-        if self._stream is not None and self._received and not self._stream.eof:
-            raise BadCoding
-        return bytes(self._content)
-
-    def _retry(self, piece: bytes) -> None:
-        try:
-            self._unpack(piece)
+            self._unpack(self._stream, piece)
         except zlib.error:
             raise BadCoding from None
 
-    def _unpack(self, piece: bytes) -> None:
-        assert self._stream is not None and self._window is not None
+    def end(self) -> bytes:
+        """All of it. Raises BadCoding when something is missing."""
+        if self._window is not None and self._received and not (self._stream and self._stream.eof):
+            raise BadCoding
+        return bytes(self._content)
+
+    def _unpack(self, stream: zlib._Decompress, piece: bytes) -> None:
         while piece:
-            if self._stream.eof:  # gzip may be several members, one after another
+            if stream.eof:  # gzip may be several members, one after another
                 if self._window != _GZIP:
                     raise BadCoding
-                self._stream = zlib.decompressobj(self._window)
-            self._content += self._stream.decompress(piece, self._bytes_max - len(self._content) + 1)
+                stream = self._stream = zlib.decompressobj(_GZIP)
+            self._content += stream.decompress(piece, self._bytes_max - len(self._content) + 1)
             if len(self._content) > self._bytes_max:
                 raise TooLarge
-            piece = self._stream.unconsumed_tail or self._stream.unused_data
+            piece = stream.unconsumed_tail or stream.unused_data
+
+
+def _begins_as_zlib(piece: bytes) -> bool:
+    """By its header (RFC 1950); some servers take `deflate` for what is inside alone."""
+    return piece[0] & 0x0F == 8 and int.from_bytes(piece[:2], "big") % 31 == 0

@@ -68,8 +68,8 @@ def objection(scope: HttpScope, headers: Iterable[Header]) -> str | None:
 
 
 def sent(scope: HttpScope, target: Target, given: Sequence[Header]) -> list[Header]:
-    """What goes to `target`: the guest's own, and the host's."""
-    headers = [one for one in given if _plain(one[0]) != "accept-encoding"]
+    """What goes to `target`: the guest's own with names in lower case (aiohttp drops one of two that differ in case), and the host's."""
+    headers = [(name.lower(), value) for name, value in given if _plain(name) != "accept-encoding"]
     if not any(_plain(name) == "user-agent" for name, _ in headers):
         headers.append(USER_AGENT)
     credential = credential_for(scope, target)

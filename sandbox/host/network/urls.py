@@ -22,6 +22,7 @@ _PARTS = re.compile(r"(https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?(?:#.*)?", re.IGNO
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_SLASHES = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?///", re.IGNORECASE | re.ASCII)
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f\\]")
 _KEPT = "%!$&'()*+,;=:@/?~-._[]"
 """Beside letters and digits: what is sent as the guest wrote it."""
@@ -79,6 +80,8 @@ def joined(base: Target, location: str) -> Target:
     """Where a redirect from `base` leads. Raises BadUrl."""
     if len(location) > URL_CHARACTERS_MAX or _UNSENDABLE.search(location):
         raise BadUrl("the location is too long, or has white space, control characters or a backslash in it")
+    if _SLASHES.match(location):  # a host to some readers, a path to others
+        raise BadUrl("the location has too many slashes")
     try:
         return read_url(urljoin(base.url, location))
     except BadUrl:
