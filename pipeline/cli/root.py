@@ -30,6 +30,11 @@ COMMANDS = {
         "try_",
         "Run events through one transformer, offline: outcome, what changed, time and memory. No Kafka is asked.",
     ),
+    "capabilities": Lazy(
+        "pipeline.cli.capabilities",
+        "capabilities",
+        "Show what each transformer asks for, is granted and uses, and what least privilege would take away.",
+    ),
     "resume": Lazy(
         "pipeline.cli.resume",
         "resume",
