@@ -1,4 +1,4 @@
-"""Session-wide fixtures: one real broker for the tests marked `services`, one mock broker for those without Java."""
+"""Session-wide fixtures: a real PostgreSQL, a real broker for the tests marked `services`, a mock broker for those without Java."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from confluent_kafka import Producer
 
-from tests.services import kafka
+from tests.services import kafka, postgres
 
 _SKIPPED = pytest.StashKey[int]()
 _MISSING = pytest.StashKey[str | None]()
@@ -62,6 +62,17 @@ def start_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield start
     for broker in brokers:
         broker.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    """The session's PostgreSQL. Shared: tests make databases of their own and never stop it."""
+    if lacking := postgres.missing():
+        if os.environ.get("PENSTOCK_REQUIRE_SERVICES") == "1":
+            pytest.fail(f"PENSTOCK_REQUIRE_SERVICES=1, but {lacking}: install postgresql", pytrace=False)
+        pytest.skip(f"needs real PostgreSQL, and {lacking}: install postgresql")
+    with postgres.Postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
