@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -35,8 +36,10 @@ class Services:
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     resolve: Resolve = system_addresses
     """Addresses of a host's name; asked anew for each connection."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """The variables that guests see through WASI; none unless the host lists them. Never the process's own."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The variables that all guests see through WASI; none unless the host lists them. Never the process's own."""
+    process_environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    """Where the variables are taken from that an environment grant names, and `environment` does not have."""
     databases: Mapping[str, DatabaseSpec] = field(default_factory=dict)
     """The registry's connections, by name."""
     state_dir: Path | None = None
@@ -186,11 +189,12 @@ class HostImport:
 
 def known_imports() -> Mapping[tuple[str, str], HostImport]:
     """Everything a guest could be granted, by module and name."""
-    from sandbox.host import clock, fail, log, random
+    from sandbox.host import clock, environment, fail, files, log, random
     from sandbox.host.network import serve as network
     from sandbox.host.wasi import wasi_imports
 
-    own = {(one.module, one.name): one for file in (fail, log, clock, random, network) for one in file.IMPORTS}
+    served = (fail, log, clock, random, environment, files, network)
+    own = {(one.module, one.name): one for file in served for one in file.IMPORTS}
     return own | wasi_imports()
 
 

@@ -50,6 +50,7 @@ class HostRequest:
         """What was touched, for counting: one of few values, never text of the guest's choosing."""
         self.bytes = 0
         """Read, written, sent or received, beside the request and its answer."""
+        self._admitted: Capability | None = None
 
     @property
     def gate(self) -> Gate:
@@ -62,10 +63,18 @@ class HostRequest:
         return self._state.services
 
     def admit(self, capability: Capability | None = None, in_scope: Callable[[Grant], bool] | None = None) -> Grant:
-        """Count a use of the grant that allows this; the import's own capability unless another is named. Raises Denied."""
+        """Count a use of the grant that allows this; the import's own capability unless another is named. Raises Denied.
+
+        One call may need several capabilities, one after the other; each is counted.
+        """
         if capability is not None:
             self.capability = capability
-        return self.gate.admit(self.capability, in_scope)
+        if self._admitted is not None and self._admitted is not self.capability:
+            self._state.count(self._admitted, self.scope, 0, 0, allowed=True)
+        self._admitted = None
+        grant = self.gate.admit(self.capability, in_scope)
+        self._admitted = self.capability
+        return grant
 
     def remaining_ms(self) -> float:
         """Of the guest's deadline. Raises HostFailure when nothing is left."""

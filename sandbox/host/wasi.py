@@ -110,6 +110,10 @@ _STAND_IN_CLOCK = (
     _one("poll_oneoff", "iiii", time.poll_oneoff_stand_in),
 )
 _RANDOM = (_one("random_get", "ii", process.random_get, counts_as=Capability.RANDOM),)
+_ENVIRONMENT = (
+    _one("environ_get", "ii", process.environ_get_granted),
+    _one("environ_sizes_get", "ii", process.environ_sizes_get_granted),
+)
 _STAND_IN_RANDOM = (_one("random_get", "ii", process.random_get_stand_in),)
 
 
@@ -120,5 +124,6 @@ def wasi_imports(capabilities: Collection[str] = ()) -> dict[tuple[str, str], Ho
         *(_LOGGED if Capability.LOG in capabilities else _UNLOGGED),
         *(_CLOCK if Capability.CLOCK in capabilities else _STAND_IN_CLOCK),
         *(_RANDOM if Capability.RANDOM in capabilities else _STAND_IN_RANDOM),
+        *(_ENVIRONMENT if Capability.ENVIRONMENT in capabilities else ()),
     )
     return {(one.module, one.name): one for one in chosen}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
+from sandbox.host.environment import granted_variables
 from sandbox.host.imports import HostState
 from sandbox.host.wasi_errno import Errno
 from sandbox.host.wasi_streams import last_words
@@ -26,20 +28,48 @@ def args_get(state: HostState, memory: GuestMemory | None, _pointers: int, _text
 
 
 def _variables(state: HostState) -> list[bytes]:
-    return [f"{name}={value}\0".encode() for name, value in sorted(state.services.environment.items())]
+    return _encoded(state.services.environment)
+
+
+def _encoded(variables: Mapping[str, str]) -> list[bytes]:
+    return [f"{name}={value}\0".encode() for name, value in sorted(variables.items())]
 
 
 def environ_sizes_get(state: HostState, memory: GuestMemory, count: int, size: int) -> Errno:
     """How much room the variables take."""
-    variables = _variables(state)
+    return _tell_sizes(memory, _variables(state), count, size)
+
+
+def environ_get(state: HostState, memory: GuestMemory, pointers: int, text: int) -> Errno:
+    """The variables that the host lets guests see, by name."""
+    return _tell_variables(memory, _variables(state), pointers, text)
+
+
+def environ_sizes_get_granted(state: HostState, memory: GuestMemory, count: int, size: int) -> Errno:
+    """With the capability `environment`: those of its grants, too. What is counted here is what `environ_get` tells next."""
+    state.shim.variables = _granted(state)
+    return _tell_sizes(memory, state.shim.variables, count, size)
+
+
+def environ_get_granted(state: HostState, memory: GuestMemory, pointers: int, text: int) -> Errno:
+    """The same."""
+    if state.shim.variables is None:
+        state.shim.variables = _granted(state)
+    return _tell_variables(memory, state.shim.variables, pointers, text)
+
+
+def _granted(state: HostState) -> list[bytes]:
+    return _encoded(granted_variables(state) | dict(state.services.environment))
+
+
+def _tell_sizes(memory: GuestMemory, variables: list[bytes], count: int, size: int) -> Errno:
     memory.write(count, len(variables).to_bytes(4, "little"))
     memory.write(size, sum(map(len, variables)).to_bytes(4, "little"))
     return Errno.SUCCESS
 
 
-def environ_get(state: HostState, memory: GuestMemory, pointers: int, text: int) -> Errno:
-    """The variables that the host lets guests see, by name."""
-    for variable in _variables(state):
+def _tell_variables(memory: GuestMemory, variables: list[bytes], pointers: int, text: int) -> Errno:
+    for variable in variables:
         memory.write(pointers, text.to_bytes(4, "little"))
         memory.write(text, variable)
         pointers, text = pointers + 4, text + len(variable)

@@ -17,6 +17,8 @@ class WasiState:
     moved_ns: int = 0
     """How far the guest's clock is ahead: what it slept, and for the stand-in clock what its readings took."""
     random_calls: int = 0
+    variables: list[bytes] | None = None
+    """The granted variables, as the guest was last told their size."""
     closed: set[int] = field(default_factory=set)
     """Standard streams that the guest closed."""
     pending: dict[int, bytearray] = field(default_factory=lambda: {STDOUT: bytearray(), STDERR: bytearray()})
