@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.services.kafka import free_ports
@@ -57,7 +58,9 @@ def missing() -> str | None:
 class Postgres:
     """One server; a context manager that leaves neither process nor data behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        """`settings` are the server's, besides `SETTINGS`."""
+        self._settings = dict(settings or {})
         self.folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
         (self.port,) = free_ports(1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,9 +70,9 @@ class Postgres:
         """Of the superuser, without a password."""
         return self.dsn_of("postgres")
 
-    def dsn_of(self, user: str) -> str:
-        """The same as another user."""
-        return f"host=127.0.0.1 port={self.port} dbname=postgres user={user}"
+    def dsn_of(self, user: str, database: str = "postgres") -> str:
+        """The same as another user, for another database."""
+        return f"host=127.0.0.1 port={self.port} dbname={database} user={user}"
 
     def __enter__(self) -> Postgres:
         try:
@@ -87,7 +90,9 @@ class Postgres:
         """Start, on the data that is there; returns when it answers."""
         bin_folder = binaries()
         assert bin_folder is not None and self._process is None
-        options = [f"--{name}={value}" for name, value in (SETTINGS | {"port": str(self.port)}).items()]
+        options = [
+            f"--{name}={value}" for name, value in (SETTINGS | self._settings | {"port": str(self.port)}).items()
+        ]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 _as_owner(["sh", "-c", GUARD, "guard", str(bin_folder / "postgres"), "-D", str(self._data), *options]),
@@ -108,16 +113,16 @@ class Postgres:
         process.stdin.close()
         process.wait(30)
 
+    def kill(self) -> None:
+        """SIGKILL to the server and all it started: it finds out at its next start what was committed."""
+        for pid in self._family():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.stop()
+
     def stand_still(self, *, still: bool) -> None:
         """Freeze every process of the server, or let them go on: it accepts connections and answers nothing."""
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "-s", str(self._process.pid if self._process else 0)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        family = {int(pid) for pid in children} | self._family()
-        for pid in family:
+        for pid in self._family():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP if still else signal.SIGCONT)
 
@@ -126,11 +131,11 @@ class Postgres:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def psql(self, script: str, user: str = "postgres") -> str:
+    def psql(self, script: str, user: str = "postgres", database: str = "postgres") -> str:
         """Run statements, unaligned tuples out."""
         bin_folder = binaries()
         assert bin_folder is not None
-        command = [str(bin_folder / "psql"), "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", self.dsn_of(user)]
+        command = [str(bin_folder / "psql"), "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", self.dsn_of(user, database)]
         done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr)
