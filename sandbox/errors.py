@@ -29,12 +29,59 @@ class OutOfBounds(SandboxError):
     """An address range that is not inside the guest's memory."""
 
     kind = ViolationKind.BOUNDS
+    place: tuple[int, int, int] | None = None
+    """Address and length that were asked for, and the memory's size then; None when the guest's own access trapped."""
+
+    @classmethod
+    def at(cls, address: int, length: int, size: int) -> OutOfBounds:
+        """For this range in a memory of `size` bytes."""
+        error = cls(cls.text.format(address=address, length=length, size=size))
+        error.place = (address, length, size)
+        return error
+
+    text = "{length} bytes at address {address} are not inside the memory of {size} bytes"
+
+
+class NullPointer(OutOfBounds):
+    """Bytes at address 0, which the ABI gives to nobody."""
+
+    text = "{length} bytes at address 0: a pointer that was never set"
+
+
+class RangeTooLong(SandboxError):
+    """Inside the memory, but more than one host call may name."""
+
+    kind = ViolationKind.BOUNDS
+
+
+class InvalidText(SandboxError):
+    """Bytes that are no UTF-8 where text was asked for."""
+
+    kind = ViolationKind.BAD_OUTPUT
 
 
 class DoubleFree(SandboxError):
-    """A block was given back that is not allocated, or with another size."""
+    """A block was given back that was given back before."""
 
     kind = ViolationKind.BOUNDS
+
+
+class ForeignFree(SandboxError):
+    """What was given back is no block: another address, or the inside of a block."""
+
+    kind = ViolationKind.BOUNDS
+
+
+class WrongSize(SandboxError):
+    """A block was given back with another size than it was given for."""
+
+    kind = ViolationKind.BOUNDS
+
+
+class LeakedBlocks(SandboxError):
+    """Blocks were not given back."""
+
+    kind = ViolationKind.MEMORY
 
 
 class InvalidAlignment(SandboxError):
@@ -57,6 +104,10 @@ class MemoryQuotaExceeded(SandboxError):
     """More memory was wanted than the limit grants."""
 
     kind = ViolationKind.MEMORY
+
+
+class GrowthLimitExceeded(MemoryQuotaExceeded):
+    """The guest's memory or table could not grow any more, and the guest stopped for it."""
 
 
 class CapabilityDenied(SandboxError):
@@ -85,7 +136,7 @@ class Trapped(SandboxError):
 
 _BY_KIND: dict[ViolationKind, type[SandboxError]] = {
     ViolationKind.BOUNDS: OutOfBounds,
-    ViolationKind.MEMORY: MemoryQuotaExceeded,
+    ViolationKind.MEMORY: GrowthLimitExceeded,
     ViolationKind.CAPABILITY: CapabilityDenied,
     ViolationKind.FUEL: FuelExhausted,
     ViolationKind.STACK: StackExhausted,

@@ -15,14 +15,17 @@ from wasmtime import Engine, FuncType, MemoryType, Module
 from sandbox.calls import Calls, Exports, GuestTrap, LinkError, LinkPlan, Seat, StoreLimits
 from sandbox.epoch import EpochTicker
 from sandbox.errors import MemoryQuotaExceeded, SandboxError, error_for
+from sandbox.escapes import Pattern
 from sandbox.heap import Heap
 from sandbox.host import Gate, HostImport, HostState, Services
 from sandbox.modules import signature
+from sandbox.stats import Counters
 from sandbox.text import cut, printable
 from sandbox.traps import Readings, classify
 from schemas import abi
 from schemas.errors import ModuleFault
 from schemas.limits import Limits, format_bytes
+from schemas.outcome import ViolationKind
 
 Number = int | float
 Argument = int | float | bytes
@@ -59,6 +62,7 @@ class Machinery:
     ticker: EpochTicker
     services: Services
     clock_ns: Callable[[], int]
+    counters: Counters
 
 
 class FunctionRunner:
@@ -101,6 +105,8 @@ class FunctionRunner:
             machinery.ticker.leave()
             seat.close()
             self._compiled.gate.record(host.uses)
+            if host.escapes:
+                machinery.counters.escaped(host.escapes)
 
     def _call(self, seat: Seat, host: HostState, arguments: Sequence[Argument]) -> tuple[Number, ...]:
         seat.open(host, self._ticks())
@@ -136,6 +142,8 @@ class FunctionRunner:
         memory_bytes = seat.memory.size() if seat.is_open and self._positions[-1] >= 0 else 0
         readings = Readings(self._machinery.clock_ns() - began, memory_bytes, limits.memory_bytes)
         trouble = classify(trap.facts, host, limits, readings)
+        if trouble.kind is ViolationKind.BOUNDS:
+            self._machinery.counters.escaped({Pattern.OWN_ACCESS: 1})
         message = f"{self._compiled.name}: {trouble.message}"
         return error_for(trouble.kind, message, deadline_ms=limits.deadline_ms, backtrace=trouble.backtrace)
 

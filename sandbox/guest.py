@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from sandbox.calls import ALLOC, CONFIGURE, CURSOR, INITIALIZE, TRANSFORM, GuestTrap, Link, LinkError, Seat, TrapFacts
 from sandbox.epoch import EpochTicker
 from sandbox.errors import OutOfBounds
+from sandbox.escapes import Pattern, pattern_of
 from sandbox.host import Gate, HostState, Services
 from sandbox.host.wasi_streams import end_crossing
 from sandbox.slots import Slots
@@ -179,7 +180,7 @@ class Guest:
             self._raise_host_error()
             trouble = classify(trap.facts, self._host, plan.limits, self._readings(began))
             if trouble.kind is ViolationKind.BOUNDS:
-                plan.counters.add(escape_attempts=1)
+                plan.counters.escaped({Pattern.OWN_ACCESS: 1})
             return self._with_cursor(trouble, count)
         finally:
             self.fuel_used = fuel - self._seat.fuel() if plan.metered else 0
@@ -196,7 +197,7 @@ class Guest:
         try:
             return self._seat.memory.read(address, length)
         except OutOfBounds as error:
-            self._plan.counters.add(escape_attempts=1)
+            self._plan.counters.escaped({_pattern(error): 1})
             readings = self._readings(began)
             message = f"the result frame lies outside memory: {error}"
             kind = ViolationKind.BAD_OUTPUT
@@ -225,8 +226,8 @@ class Guest:
         """Into a block the guest gave."""
         try:
             self._seat.memory.write(address, data, then)
-        except OutOfBounds:
-            self._plan.counters.add(escape_attempts=1)
+        except OutOfBounds as error:
+            self._plan.counters.escaped({_pattern(error): 1})
             problem = (
                 f"`penstock_v1_alloc` gave {len(data) + len(then)} bytes at {address}, which is outside its memory"
             )
@@ -350,3 +351,7 @@ class Guest:
         """For the next crossing; of the one before, what WASI's shim remembers stays."""
         plan = self._plan
         return HostState(plan.services, self.log_bytes_left, plan.gate, wasi=before.wasi if before else None)
+
+
+def _pattern(error: OutOfBounds) -> Pattern:
+    return pattern_of(*error.place) if error.place is not None else Pattern.OWN_ACCESS

@@ -95,7 +95,7 @@ class Sandbox:
         disk = code_store or (open_cache(cache_dir, cache_entries_max) if cache else None)
         entries_max = cache_entries_max if cache else 0
         self._compiler = Compiler(self._engines, disk, self._counters, entries_max=entries_max)
-        self._machinery = Machinery(self._calls, self._ticker, self._services, clock_ns)
+        self._machinery = Machinery(self._calls, self._ticker, self._services, clock_ns, self._counters)
         self._modules: dict[str, CompiledModule] = {}
         self._functions: dict[tuple[str, str], FunctionRunner] = {}
         self._kennels = Kennels(workers, self._calls.name, debug=debug_mode)

@@ -51,6 +51,7 @@ class Tally:
     fuel_used: int = 0
     host_calls: int = 0
     escape_attempts: int = 0
+    escape_patterns: dict[str, int] = field(default_factory=dict)
     wasted_ns: int = 0
     lone_ns_max: int = 0
     """The slowest healthy crossing of a single event."""
@@ -131,6 +132,7 @@ class Session:
             host_calls=tally.host_calls,
             uses=host_uses(tally.uses) if tally.uses else (),
             escape_attempts=tally.escape_attempts,
+            escape_patterns=tally.escape_patterns,
         )
 
     def stop(self) -> None:
@@ -335,7 +337,10 @@ class Session:
         host = guest.host
         tally.crossings += 1
         tally.host_calls += host.host_calls
-        tally.escape_attempts += host.bad_pointers
+        if host.bad_pointers:
+            tally.escape_attempts += host.bad_pointers
+            for pattern, count in (host.escapes or {}).items():
+                tally.escape_patterns[pattern] = tally.escape_patterns.get(pattern, 0) + count
         if host.uses:
             add_uses(tally.uses, host.uses)
         tally.fuel_used += guest.fuel_used
@@ -363,7 +368,9 @@ class Session:
 
     def _count(self) -> None:
         tally = self._tally
-        self._plan.guests.counters.crossed(tally.crossings, tally.host_calls, tally.escape_attempts)
+        self._plan.guests.counters.crossed(
+            tally.crossings, tally.host_calls, tally.escape_attempts, tally.escape_patterns
+        )
         if tally.uses:
             self._plan.guests.gate.record(tally.uses)
 

@@ -165,6 +165,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What it did through the host, and what it was denied; of all crossings, those too that came to nothing."""
     escape_attempts: int = 0
     """Ranges outside its memory that it handed to the host."""
+    escape_patterns: dict[str, int] = {}
+    """The same by what they looked like (`sandbox.escapes.Pattern`)."""
 
     def violations(self) -> Sequence[tuple[int, Violation]]:
         """By index into the batch, in order."""

@@ -18,6 +18,7 @@ from sandbox.components.frames import TEXT_PARTS_MAX, TEXT_SPARE_CHARACTERS, bat
 from sandbox.components.link import ComponentLink, ComponentSeat
 from sandbox.components.shape import INSTANCES_MAX
 from sandbox.epoch import EpochTicker
+from sandbox.escapes import Pattern
 from sandbox.guest import FREE_FUEL, RefusedConfig, SlowStart
 from sandbox.host import Gate, HostState, Services
 from sandbox.stats import Counters
@@ -181,7 +182,7 @@ class ComponentGuest:
         ):
             return _too_full(trouble, frame_bytes, self._plan.limits)
         if trouble.kind is ViolationKind.BOUNDS:
-            self._plan.counters.add(escape_attempts=1)
+            self._plan.counters.escaped({Pattern.OWN_ACCESS: 1})
         event = self._host.event
         return replace(trouble, cursor=event) if event is not None and event < count else trouble
 

@@ -21,9 +21,10 @@ def fail(state: HostState, memory: GuestMemory | None, code: int, code_length: i
 
 def _read(state: HostState, memory: GuestMemory | None, address: int, length: int, length_max: int) -> str:
     try:
-        return printable(memory.read_text(address, min(length, length_max))) if memory else ""
-    except OutOfBounds:
-        state.bad_pointers += 1
+        raw = memory.read_bytes(address, min(length, length_max)) if memory else b""
+        return printable(raw.decode("utf-8", "replace"))
+    except OutOfBounds as error:
+        state.refused(error)
         return ""
 
 

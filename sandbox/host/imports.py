@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from sandbox.errors import OutOfBounds
+from sandbox.escapes import PROBES, Pattern, is_at_boundary, pattern_of
 from sandbox.host.gate import Denied, Gate, Use, Uses
 from sandbox.host.holding import Holder
 from sandbox.host.network.names import Resolve, system_addresses
@@ -79,7 +81,11 @@ class HostState:
     logs_suppressed: int = 0
     host_calls: int = 0
     bad_pointers: int = 0
-    """Ranges outside its memory that the guest handed to a host function."""
+    """Ranges that the guest handed to a host function, and that were refused: outside its memory, or at address 0."""
+    escapes: dict[str, int] | None = None
+    """The same by the name of their pattern; None for none."""
+    probes: int = 0
+    """How many of them were at the boundary."""
     failed: bool = False
     """The guest called `fail`."""
     fail_code: str = ""
@@ -100,6 +106,18 @@ class HostState:
         if self.wasi is None:
             self.wasi = WasiState()
         return self.wasi
+
+    def refused(self, error: OutOfBounds) -> None:
+        """Count a range that the bridge refused: a security event."""
+        pattern = Pattern.OWN_ACCESS
+        if error.place is not None:
+            pattern = pattern_of(*error.place)
+            if is_at_boundary(*error.place):
+                self.probes += 1
+                pattern = pattern if self.probes < PROBES else Pattern.PROBING
+        self.bad_pointers += 1
+        self.escapes = self.escapes or {}
+        self.escapes[pattern] = self.escapes.get(pattern, 0) + 1
 
     def random_bytes(self, length: int) -> bytes:
         """Chance from where the sandbox takes it; with a seed granted, the same for every crossing, call by call."""

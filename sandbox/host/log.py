@@ -22,9 +22,9 @@ def log(state: HostState, memory: GuestMemory | None, level: int, text: int, len
         state.logs_suppressed += 1
         return
     try:
-        line = memory.read(text, length) if memory else b""
-    except OutOfBounds:
-        state.bad_pointers += 1
+        line = memory.read_bytes(text, length) if memory else b""
+    except OutOfBounds as error:
+        state.refused(error)
         return
     keep_line(state, min(level, LEVEL_MAX), line)
 

@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from sandbox.errors import OutOfBounds
+from sandbox.errors import OutOfBounds, RangeTooLong
+from sandbox.escapes import ADDRESSES_END
 from sandbox.host.gate import Denied, Gate
 from sandbox.host.imports import HostImport, HostState, Services
 from sandbox.memory import CALL_BYTES_MAX, GuestMemory
@@ -93,14 +94,14 @@ def request_import(
     def call(state: HostState, memory: GuestMemory | None, address: int, length: int, out: int, room: int) -> int:
         if memory is None:
             return ERROR_BAD_POINTER
-        if length > CALL_BYTES_MAX:
-            return ERROR_TOO_LARGE
         try:
-            raw = memory.read(address, length)
-            memory.check(out, room)
-        except OutOfBounds:
-            state.bad_pointers += 1
+            raw = memory.read_bytes(address, length)
+            memory.check_range(out, room, ADDRESSES_END)  # room to spare is no fault: an answer's size has its own cap
+        except OutOfBounds as error:
+            state.refused(error)
             return ERROR_BAD_POINTER
+        except RangeTooLong:
+            return ERROR_TOO_LARGE
         answer = _kept(state, name, raw)
         if answer is None:
             served = _serve(state, name, capability, serve, raw)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from sandbox.errors import OutOfBounds
+from sandbox.errors import OutOfBounds, RangeTooLong
 from sandbox.host import wasi_process as process
 from sandbox.host import wasi_streams as streams
 from sandbox.host import wasi_time as time
@@ -23,16 +23,18 @@ _Function = Callable[..., Errno | None]
 
 
 def _guarded(function: _Function) -> Callable[..., int | None]:
-    """The shim's functions get a memory, and may raise OutOfBounds."""
+    """The shim's functions get a memory, and may raise OutOfBounds, RangeTooLong."""
 
     def call(state: HostState, memory: GuestMemory | None, *arguments: int) -> int | None:
         if memory is None:
             return Errno.FAULT
         try:
             return function(state, memory, *arguments)
-        except OutOfBounds:
-            state.bad_pointers += 1
+        except OutOfBounds as error:
+            state.refused(error)
             return Errno.FAULT
+        except RangeTooLong:
+            return Errno.INVAL
 
     return call
 

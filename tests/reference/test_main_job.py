@@ -170,7 +170,7 @@ def test_shipped_guests_declare_a_memory_maximum(module: Path) -> None:
 
 ASK_RANDOM = """(module (import "penstock" "random" (func $random (param i32 i32) (result i32)))
   (memory (export "memory") 32)
-  (func (export "ask") (param i32) (result i32) (call $random (i32.const 0) (local.get 0))))"""
+  (func (export "ask") (param i32) (result i32) (call $random (i32.const 16) (local.get 0))))"""
 
 
 @pytest.mark.parametrize(("length", "answer"), [(MIB, 0), (MIB + 1, -3)])
