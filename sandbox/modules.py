@@ -131,6 +131,9 @@ def inspect(
     memory = _memory_of(spec.name, kinds.get(abi.MEMORY))
     wanted = (abi.ALLOC, spec.function, abi.CONFIGURE, abi.CURSOR, abi.INITIALIZE)
     required = {abi.ALLOC, spec.function} | ({abi.CONFIGURE} if spec.config else set())
+    if spec.function in _SIGNATURES:  # of another type: it must never be called with a frame
+        remedy = f"set transformers.{spec.name}.function to one that takes and gives frames, or leave it out"
+        raise ModuleFault(spec.name, f"`{spec.function}` is the ABI's own, and takes no frame", remedy)
     for name in wanted:
         _check_export(spec.name, name, kinds.get(name), required=name in required)
     functions = tuple(positions.get(name, -1) for name in wanted)

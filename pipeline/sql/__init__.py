@@ -11,17 +11,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.sql.errors import Rejected
     from pipeline.sql.executor import ProcedureExecutor
+    from pipeline.sql.sqlite import GuestFailed, GuestRejected, connect
+    from pipeline.sql.sqlite_triggers import SqliteTriggers
+    from pipeline.sql.triggers import Event, Trigger
     from sandbox.procedure import Call
 
 _HOMES = {
     "Call": "sandbox.procedure",
+    "Event": "pipeline.sql.triggers",
     "ProcedureExecutor": "pipeline.sql.executor",
     "Rejected": "pipeline.sql.errors",
+    "SqliteTriggers": "pipeline.sql.sqlite_triggers",
+    "Trigger": "pipeline.sql.triggers",
+    "GuestFailed": "pipeline.sql.sqlite",
+    "GuestRejected": "pipeline.sql.sqlite",
+    "connect": "pipeline.sql.sqlite",
 }
 __all__ = [
     "Call",
+    "Event",
+    "GuestFailed",
+    "GuestRejected",
     "ProcedureExecutor",
     "Rejected",
+    "SqliteTriggers",
+    "Trigger",
+    "connect",
 ]
 
 

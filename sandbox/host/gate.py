@@ -123,7 +123,8 @@ class Gate:
     def narrowed(self, capabilities: Collection[Capability]) -> Gate:
         """The same gate for a caller that may do less: uses, windows, sums and what is held are this one's."""
         gate = copy(self)
-        gate._by_capability = {name: found for name, found in self._by_capability.items() if name in capabilities}
+        kept = {name: found for name, found in self._by_capability.items() if name in capabilities}
+        gate._by_capability = kept  # noqa: SLF001  # it is of this class
         return gate
 
     def hold(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -290,6 +290,13 @@ def test_config_for_a_module_that_takes_none(sandbox: Sandbox) -> None:
         sandbox.load(spec(config={"a": 1}), guest("counter"))
 
 
+@pytest.mark.parametrize("function", ["penstock_v1_alloc", "penstock_v1_configure", "penstock_v1_cursor", "_initialize"])
+def test_the_function_is_none_of_the_abis_own(sandbox: Sandbox, function: str) -> None:
+    """It would be called with a frame, as what it is not: raw words by position, which nothing checks any more."""
+    with pytest.raises(ModuleFault, match=f"`{function}` is the ABI's own, and takes no frame"):
+        sandbox.load(spec(function=function), guest("pupil"))
+
+
 def test_the_function_may_have_another_name(sandbox: Sandbox) -> None:
     wasm = wat(f"(module {OK_MEMORY} {OK_ALLOC} {OK_TRANSFORM.replace('penstock_v1_transform', 'transform_event')})")
     sandbox.load(spec(function="transform_event"), wasm)
