@@ -47,13 +47,17 @@ better, but wasmtime-py converts variants with the help of one set that all thre
 """
 
 
+FIRST = 8
+"""Where the strings of a call begin in its scratch memory: address 0 is no address."""
+
+
 class _Scratch(GuestMemory):
-    """Bytes that a host function takes for its guest's memory."""
+    """Bytes that a host function takes for its guest's memory; `content` is at `FIRST`."""
 
     __slots__ = ("_bytes",)
 
     def __init__(self, content: bytes, spare: int = 0) -> None:
-        self._bytes = ctypes.create_string_buffer(content, len(content) + spare + 1)
+        self._bytes = ctypes.create_string_buffer(bytes(FIRST) + content, FIRST + len(content) + spare + 1)
 
     def size(self) -> int:
         return len(self._bytes) - 1
@@ -117,19 +121,19 @@ def _fail(state: HostState, host: HostImport, arguments: tuple[Any, ...]) -> Non
     code, message, event = arguments
     state.event = event if event >= 0 else None
     first, second = code.encode(), message.encode()
-    host.invoke(state, _Scratch(first + second), (0, len(first), len(first), len(second)))
+    host.invoke(state, _Scratch(first + second), (FIRST, len(first), FIRST + len(first), len(second)))
 
 
 def _log(state: HostState, host: HostImport, arguments: tuple[Any, ...]) -> None:
     level, text = arguments
     line = text.encode()
-    host.invoke(state, _Scratch(line), (level, 0, len(line)))
+    host.invoke(state, _Scratch(line), (level, FIRST, len(line)))
 
 
 def _random(state: HostState, host: HostImport, arguments: tuple[Any, ...]) -> Any:
     (length,) = arguments
     memory = _Scratch(b"", min(length, CALL_BYTES_MAX))
-    return _answer(memory, 0, length, host.invoke(state, memory, (0, length)) or 0)
+    return _answer(memory, FIRST, length, host.invoke(state, memory, (FIRST, length)) or 0)
 
 
 def _request(state: HostState, host: HostImport, arguments: tuple[Any, ...]) -> Any:
@@ -140,13 +144,13 @@ def _request(state: HostState, host: HostImport, arguments: tuple[Any, ...]) -> 
         return _failed(ERROR_BAD_POINTER)
     if len(request) > CALL_BYTES_MAX:
         return _failed(ERROR_TOO_LARGE)
-    room = ANSWER_BYTES
+    room, out = ANSWER_BYTES, FIRST + len(request)
     while True:
         memory = _Scratch(request, room)
-        length = _signed(host.invoke(state, memory, (0, len(request), len(request), room)) or 0)
-        wanted = memory.read_u32(len(request))
+        length = _signed(host.invoke(state, memory, (FIRST, len(request), out, room)) or 0)
+        wanted = memory.read_u32(out)
         if length != ERROR_TOO_LARGE or not room < wanted <= CALL_BYTES_MAX:
-            return _answer(memory, len(request), length, min(length, 0))
+            return _answer(memory, out, length, min(length, 0))
         room = wanted
 
 
