@@ -8,6 +8,7 @@ served here, under the transformer's own gate and within the guest's deadline, w
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from sandbox.errors import OutOfBounds
+from sandbox.errors import InvalidAlignment, OutOfBounds
 from sandbox.guest import RefusedConfig, SlowStart
 from sandbox.host import Gate, HostImport, HostState, Services, Use
 from sandbox.host.log import LINE_BYTES_LEAST
@@ -253,10 +254,11 @@ class ProcessGuest:
             self._plan.counters.ended()
         if process is None:
             return
-        try:
-            process.send(time.monotonic() + MARGIN_MS / 1000, Close())
-        except Breach as breach:
-            self._warn(breach)
+        if not process.is_over:
+            try:
+                process.send(time.monotonic() + MARGIN_MS / 1000, Close())
+            except Breach as breach:
+                self._warn(breach)
         self._plan.processes.give_back(process)
 
     def _start(self) -> None:
@@ -448,6 +450,24 @@ class ServedMemory(GuestMemory):
         self.check(address, len(data) + len(then))
         if data or then:
             self._process.send(self._ends, Write(address), data, then)
+
+    def read_bytes(self, address: int, length: int) -> bytes:
+        """As in `GuestMemory`."""
+        self.check_range(address, length)
+        return self.read(address, length)
+
+    def write_bytes(self, address: int, data: bytes) -> None:
+        """As in `GuestMemory`."""
+        self.check_range(address, len(data))
+        self.write(address, data)
+
+    def read_typed(self, address: int, code: str) -> int | float:
+        """As in `GuestMemory`."""
+        number = struct.Struct("<" + code)
+        if address % number.size:
+            raise InvalidAlignment(f"address {address} is not a multiple of {number.size}")
+        found: int | float = number.unpack(self.read(address, number.size))[0]
+        return found
 
 
 def _fits(one: HostImport, arguments: Sequence[int]) -> bool:

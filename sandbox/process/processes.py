@@ -209,7 +209,7 @@ class Processes:
         self, spawner: Spawner, boot: Boot, plain: tuple[bytes, bytes], *, log_bytes: int, idle_max: int
     ) -> None:
         self._spawner = spawner
-        self._boot = boot
+        self.boot = boot
         self._plain = plain
         self._control_bytes_max = CONTROL_BYTES_MAX + 4 * log_bytes
         self._idle_max = idle_max
@@ -287,13 +287,13 @@ class Processes:
 
     def _boot_up(self, process: Process) -> None:
         ends = time.monotonic() + BOOT_SECONDS_MAX
-        process.send(ends, self._boot, *self._plain)
+        process.send(ends, self.boot, *self._plain)
         answer, _ = process.receive(ends, 0)
         if isinstance(answer, Unfit):
-            raise ModuleFault(self._boot.name, f"its process cannot run it: {answer.reason}", "take isolation: runtime")
+            raise ModuleFault(self.boot.name, f"its process cannot run it: {answer.reason}", "take isolation: runtime")
         if not isinstance(answer, Ready):
             raise process.breach("did not say that it is ready")
         posture = Posture(answer.seccomp, answer.landlock, answer.network_namespace, sys.platform == "linux")
         if self.posture is None:
             self.posture = posture
-            _log.debug("%s: process %d: %s", self._boot.name, process.pid, posture.describe())
+            _log.debug("%s: process %d: %s", self.boot.name, process.pid, posture.describe())
