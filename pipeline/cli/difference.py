@@ -33,7 +33,7 @@ def changes(before: bytes | None, after: bytes | None) -> Iterator[Change]:
         return
     old, new = _parse(before), _parse(after)
     if old is None or new is None:
-        yield Change("", _shown(before), _shown(after))
+        yield Change("", shown(before), shown(after))
         return
     found = False
     for change in _compare("", old[0], new[0], 0):
@@ -95,7 +95,7 @@ def _text(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
 
 
-def _shown(payload: bytes | None) -> str:
+def shown(payload: bytes | None) -> str:
     """A payload for reading: its text, or how many bytes it is."""
     if payload is None:
         return "null"

@@ -45,6 +45,11 @@ COMMANDS = {
         "offsets",
         "Show a route's committed offsets, or set them; a running service must be stopped for that.",
     ),
+    "tail": Lazy(
+        "pipeline.cli.tail",
+        "tail_command",
+        "Print a topic's records: change events with their changes, dead letters with their reason. Commits nothing.",
+    ),
     "acls": Lazy(
         "pipeline.cli.acls",
         "acls",
