@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 
+from schemas.sealed import Sealed, opened
+
 MIB = 1 << 20
 
 
@@ -104,7 +106,17 @@ class Credential:
     """A header that the host adds to requests to one host; the guest never sees it, nor may it send one of that name."""
 
     header: str
-    value: str = field(repr=False)
+    value: str | Sealed = field(repr=False)
+    """Sealed for `credential_owner(header)`, or plain when it comes from code."""
+
+    def reveal(self) -> str:
+        """The value, for the moment in which it is sent. Raises SealBroken."""
+        return opened(self.value, credential_owner(self.header))
+
+
+def credential_owner(header: str) -> str:
+    """Whose a credential's value is sealed as."""
+    return f"credential {header.lower()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.capabilities import Grants
 from schemas.limits import Limits
+from schemas.sealed import Sealed
 
 
 class OnViolation(StrEnum):
@@ -100,13 +101,19 @@ class DatabaseSpec:
     """`sqlite` or `postgresql`."""
     path: Path | None = None
     """SQLite's file."""
-    dsn: str | None = field(default=None, repr=False)
+    dsn: str | Sealed | None = field(default=None, repr=False)
     """PostgreSQL's connection string or URI; it may hold a password."""
-    password: str | None = field(default=None, repr=False)
+    password: str | Sealed | None = field(default=None, repr=False)
+    """Both are sealed for `owner` when they come from a registry."""
     role: str | None = None
     """PostgreSQL: the role that every transaction takes on."""
     connections: int = 4
     """At most, in one process."""
+
+    @property
+    def owner(self) -> str:
+        """Whose its secrets are sealed as."""
+        return f"databases.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

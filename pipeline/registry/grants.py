@@ -22,6 +22,7 @@ from schemas.capabilities import (
     KeyValueScope,
     RandomScope,
     Scope,
+    credential_owner,
 )
 from schemas.errors import Fault
 from schemas.grant_entries import (
@@ -32,6 +33,7 @@ from schemas.grant_entries import (
     GrantEntry,
     HttpEntry,
 )
+from schemas.sealed import Sealed
 from schemas.specs import DatabaseSpec, Registry
 
 _HTTP = {
@@ -139,7 +141,8 @@ def _paths(texts: tuple[str, ...], base: Path) -> tuple[Path, ...]:
 
 def _http(entry: HttpEntry, base: Path) -> HttpScope:
     credentials = {
-        host.lower().rstrip("."): Credential(one.header, one.value) for host, one in entry.credentials.items()
+        host.lower().rstrip("."): Credential(one.header, Sealed(one.value, credential_owner(one.header)))
+        for host, one in entry.credentials.items()
     }
     return HttpScope(
         hosts=entry.hosts,
@@ -163,7 +166,9 @@ def _database(name: str, entry: DatabaseSourceEntry, base: Path) -> DatabaseSpec
     kind = "sqlite" if entry.sqlite is not None else "postgresql"
     path = base / entry.sqlite if entry.sqlite is not None else None
     more = {} if entry.connections is None else {"connections": entry.connections}
-    return DatabaseSpec(name, kind, path, entry.postgresql, entry.password, entry.role, **more)
+    owner = DatabaseSpec(name, kind).owner
+    dsn, password = (one and Sealed(one, owner) for one in (entry.postgresql, entry.password))
+    return DatabaseSpec(name, kind, path, dsn, password, entry.role, **more)
 
 
 def _picked(entry: object, names: Mapping[str, str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sandbox.host.database.values import Key, Measure, Row, Value, check_names, 
 from sandbox.host.requests import HostFailure
 from schemas.abi import ERROR_TOO_LARGE, ERROR_UNAVAILABLE
 from schemas.capabilities import DatabaseScope
+from schemas.sealed import opened
 from schemas.specs import DatabaseSpec
 
 if TYPE_CHECKING:
@@ -281,10 +282,14 @@ def _conninfo(spec: DatabaseSpec) -> bytes:
         raise HostFailure(
             ERROR_UNAVAILABLE, f"databases.{spec.name}: the driver is missing; pip install 'penstock[postgresql]'"
         ) from None
-    secret = {} if spec.password is None else {"password": spec.password}
+    secret = {} if spec.password is None else {"password": opened(spec.password, spec.owner)}
     try:
         made = make_conninfo(
-            spec.dsn or "", connect_timeout=CONNECT_TIMEOUT_S, application_name="penstock", keepalives_idle=30, **secret
+            opened(spec.dsn or "", spec.owner),
+            connect_timeout=CONNECT_TIMEOUT_S,
+            application_name="penstock",
+            keepalives_idle=30,
+            **secret,
         )
     except Error:  # its words repeat the string, which may hold a password
         raise HostFailure(ERROR_UNAVAILABLE, f"databases.{spec.name}: the connection string is none") from None

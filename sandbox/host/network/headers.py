@@ -74,7 +74,7 @@ def sent(scope: HttpScope, target: Target, given: Sequence[Header]) -> list[Head
         headers.append(USER_AGENT)
     credential = credential_for(scope, target)
     if credential is not None:
-        headers.append((credential.header, credential.value))
+        headers.append((credential.header, credential.reveal()))
     return [*headers, ACCEPT_ENCODING]
 
 
@@ -86,7 +86,7 @@ def handed_back(raw: Iterable[tuple[bytes, bytes]]) -> list[Header]:
 
 def echoes_secret(scope: HttpScope, headers: Iterable[Header], body: bytes) -> bool:
     """Whether an answer holds a credential of the scope as it is. In disguise (reversed, as base64) it is not found."""
-    secrets = [_secret(one.value) for one in scope.credentials.values()]
+    secrets = [_secret(one.reveal()) for one in scope.credentials.values()]
     texts = [value for _, value in headers]
     return any(
         len(one) >= SECRET_CHARACTERS_MIN and (one.encode() in body or any(one in text for text in texts))
