@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.cli.project_names import complete_project
-from pipeline.workshop.build import Built, build, unserved
+from pipeline.workshop.build import Built, build
 from pipeline.workshop.errors import BuildError, MissingToolchainError
 from pipeline.workshop.pin import pin, pinned
 from pipeline.workshop.project import Project, find_projects
@@ -147,9 +147,6 @@ def _print_built(result: Result, built: Built, out: Console, complaints: Console
     for name in result.stale:
         remedy = "`penstock build --pin` writes the new one"
         complaints.print(Text(f"  {_relative(result.project.registry)}: {name} pins another module; {remedy}"))
-    later = unserved(built.metadata)
-    if later:
-        complaints.print(f"  this version of penstock cannot grant: {', '.join(later)}")
 
 
 def _relative(path: Path) -> str:

@@ -23,11 +23,8 @@ from pipeline.workshop.languages import QuickLanguage, language
 from pipeline.workshop.project import Project
 from sandbox import Sandbox
 from sandbox.guest import RefusedConfig
-from sandbox.host.imports import HostImport, HostState, known_imports
-from sandbox.memory import GuestMemory
 from sandbox.sections import MalformedModuleError, Metadata, append_metadata, read_metadata
-from schemas.abi import ERROR_UNAVAILABLE, IMPORT_MODULE
-from schemas.capabilities import NEEDED_FOR, Capability
+from schemas.capabilities import Capability
 from schemas.errors import ModuleFault
 from schemas.limits import PROFILES
 from schemas.specs import TransformerSpec
@@ -131,17 +128,15 @@ def _shown(value: object) -> str:
 
 def check_guest(project: Project, wasm: bytes, metadata: Metadata) -> None:
     """Load the module as `run` would, with everything it wants. Raises BuildError with the reason when it is no guest."""
-    served = {capability.value for capability in Capability}
     spec = TransformerSpec(
         name=project.name,
         module=project.module,
         encoding=metadata.encoding,
         limits=PROFILES["trusted"],
-        capabilities=frozenset(served.intersection(metadata.capabilities)),
+        capabilities=frozenset(metadata.capabilities).intersection(Capability),
     )
-    later = [_unserved(name) for name in NEEDED_FOR if (IMPORT_MODULE, name) not in known_imports()]
     try:
-        with closing(Sandbox(workers=1, extra_imports=later)) as sandbox:
+        with closing(Sandbox(workers=1)) as sandbox:
             sandbox.load(spec, wasm)
     except RefusedConfig:  # it asks for a config, which its registry gives it
         return
@@ -153,21 +148,6 @@ def _remedy(fault: ModuleFault) -> str:
     """The registry is not what has to grant: guest.toml says what the guest wants."""
     _, found, names = fault.remedy.partition(".capabilities: ")
     return f"add it to guest.toml: capabilities = {names}" if found else fault.remedy
-
-
-def _unserved(name: str) -> HostImport:
-    """An import of the ABI that no host serves yet: enough of it to see whether the module links."""
-
-    def refuse(state: HostState, memory: GuestMemory | None, *arguments: int) -> int:
-        return ERROR_UNAVAILABLE
-
-    return HostImport(name, ("i32", "i32", "i32", "i32"), "i32", refuse)
-
-
-def unserved(metadata: Metadata) -> list[str]:
-    """Capabilities that the guest wants and that this version of the host cannot grant."""
-    served = {NEEDED_FOR[name] for name in NEEDED_FOR if (IMPORT_MODULE, name) in known_imports()}
-    return sorted(set(metadata.capabilities) - served)
 
 
 def _write(path: Path, wasm: bytes) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.workshop import toolchains
-from pipeline.workshop.build import build, compile_project, unserved
+from pipeline.workshop.build import build, compile_project
 from pipeline.workshop.errors import BuildError, MissingToolchainError
 from pipeline.workshop.project import Project, read_project
 from sandbox.sections import Metadata, append_metadata, read_metadata
@@ -133,7 +133,6 @@ def test_an_import_that_nobody_asked_for_names_the_line_to_write(project: Projec
     assert "guest.toml: capabilities = [clock]" in refused.value.text
     built = build(again(project, 'language = "c"\n', 'language = "c"\ncapabilities = ["clock"]\n'))
     assert built.metadata.capabilities == ("clock",)
-    assert unserved(built.metadata) == []
 
 
 def test_a_capability_whose_import_is_declared_by_hand_can_be_built_for(project: Project) -> None:
@@ -143,7 +142,6 @@ def test_a_capability_whose_import_is_declared_by_hand_can_be_built_for(project:
     (project.folder / "src/guest.c").write_text(declared + text)
     built = build(again(project, 'language = "c"\n', 'language = "c"\ncapabilities = ["environment"]\n'))
     assert "environment" in built.metadata.capabilities
-    assert unserved(built.metadata) == []
 
 
 def test_a_section_that_says_otherwise_than_guest_toml_is_refused(project: Project) -> None:
