@@ -208,10 +208,10 @@ class ProcessGuest:
         try:
             self._start()
         except Breach as breach:
-            if not breach.is_foreign:
+            if breach.kind is ViolationKind.DEADLINE:
                 raise self._as_fault(breach) from None
             try:
-                self._start()
+                self._start()  # the process may have waited with a wound from before
             except Breach as second:
                 raise self._as_fault(second) from None
 
