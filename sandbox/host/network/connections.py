@@ -2,6 +2,9 @@
 
 Threat: DNS rebinding. A name is looked up once for each new connection; all its addresses are checked, and the socket is made for
 one of those and checked once more. There is no second look-up and no cache that could answer something else.
+
+And servers that never stop talking: aiohttp keeps whole answers that nobody asked for, behind the wanted one and on idle connections. So
+what a socket may receive is counted down where it is received, and a connection that goes beyond that ends.
 """
 
 from __future__ import annotations
@@ -12,17 +15,22 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from sandbox.host.gate import Denied
-from sandbox.host.network.headers import ANSWER_HEADERS_MAX
+from sandbox.host.network.headers import ANSWER_HEADER_BYTES_MAX, ANSWER_HEADERS_MAX
 from sandbox.host.network.lookup import Lookups
 from sandbox.host.network.rules import address_objection
 from sandbox.host.network.urls import Target
+from sandbox.host.requests import HostFailure
+from schemas.abi import ERROR_TOO_LARGE
 from schemas.capabilities import HttpScope
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 IDLE_S = 15
 """After which an idle connection is closed."""
@@ -31,6 +39,10 @@ LINE_BYTES_MAX = 8190
 """Of a status line, a header's name and its value."""
 BUFFER_BYTES = 64 << 10
 """Received and not yet taken, by connection: then the server waits."""
+FRAMING_BYTES = 128 << 10
+"""For one exchange beside headers and twice the body: TLS's handshake, interim answers. Half of what a body of small chunks takes is framing."""
+IDLE_BYTES = 16 << 10
+"""For what comes between two exchanges: TLS's tickets and its end."""
 
 
 class Connections:
@@ -44,22 +56,33 @@ class Connections:
         self._idle: list[_Line] = []
         """The one used last at the end."""
         self._lent = 0
+        self._closed = False
+        self._bytes_max = 2 * scope.response_bytes_max + ANSWER_HEADER_BYTES_MAX + FRAMING_BYTES
 
     @contextlib.asynccontextmanager
     async def lend(self, target: Target) -> AsyncIterator[aiohttp.ClientSession]:
         """A session that talks to the target's origin alone. It is closed, connection and all, unless all went well."""
         async with self._free, self._counted():
             line = await self._line(target)
+            line.allow(self._bytes_max)
             try:
                 yield line.session
-            except BaseException:
+            except BaseException as error:
                 line.abort()
                 await line.close()
+                if line.overrun and isinstance(error, Exception):
+                    raise HostFailure(
+                        ERROR_TOO_LARGE, f"`{target.origin}` sends more than an answer may have"
+                    ) from None
                 raise
+            line.allow(IDLE_BYTES)
             self._idle.append(line)
+        if self._closed:
+            await self.close()
 
     async def close(self) -> None:
-        """Close the idle ones; those that are lent close themselves."""
+        """Close the idle ones now, and those that are lent when they come back."""
+        self._closed = True
         while self._idle:
             await self._idle.pop().close()
 
@@ -86,7 +109,8 @@ class _Line:
     def __init__(self, scope: HttpScope, target: Target, lookups: Lookups, trust: ssl.SSLContext) -> None:
         self.target = target
         self._scope = scope
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[_Socket] = []
+        self._bytes_max = 0
         connector = aiohttp.TCPConnector(
             limit=1,
             ssl=trust,
@@ -109,6 +133,17 @@ class _Line:
             read_bufsize=BUFFER_BYTES,
         )
 
+    @property
+    def overrun(self) -> bool:
+        """The server sent more than it was allowed."""
+        return any(one.left < 0 for one in self._sockets)
+
+    def allow(self, bytes_max: int) -> None:
+        """So much may be received from now on."""
+        self._bytes_max = bytes_max
+        for one in self._sockets:
+            one.left = bytes_max
+
     def abort(self) -> None:
         """Whatever is still to be sent is not: a server that does not read holds nothing open."""
         for one in self._sockets:
@@ -120,16 +155,40 @@ class _Line:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.session.close(), CLOSE_S)
 
-    def _socket(self, where: tuple[Any, ...]) -> socket.socket:
+    def _socket(self, where: tuple[Any, ...]) -> _Socket:
         """The last look at an address, and the only way to a connection. Raises Denied."""
         family, kind, protocol, _, address = where
         why = address_objection(self._scope, self.target, ip_address(address[0]))
         if why is not None:
             raise Denied(why)
         self._sockets = [one for one in self._sockets if one.fileno() != -1]
-        made = socket.socket(family, kind, protocol)
+        made = _Socket(family, kind, protocol)
+        made.left = self._bytes_max
         self._sockets.append(made)
         return made
+
+
+class _Socket(socket.socket):
+    """Receives `left` bytes, and then no more."""
+
+    left = 0
+
+    def recv(self, count: int, flags: int = 0, /) -> bytes:
+        """Raises ConnectionAbortedError beyond `left`."""
+        received = super().recv(count, flags)
+        self._count(len(received))
+        return received
+
+    def recv_into(self, buffer: Buffer, count: int = 0, flags: int = 0, /) -> int:
+        """Raises ConnectionAbortedError beyond `left`."""
+        received = super().recv_into(buffer, count, flags)
+        self._count(received)
+        return received
+
+    def _count(self, received: int) -> None:
+        self.left -= received
+        if self.left < 0:
+            raise ConnectionAbortedError("the server sends more than it may")
 
 
 class _Resolver(AbstractResolver):

@@ -91,7 +91,7 @@ class LoopThread:
                 work.close()
                 raise Stopped("the host's network thread was stopped")
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = asyncio.SelectorEventLoop()  # whose sockets are ours: others would read past `connections`
                 self._thread = threading.Thread(target=_live, args=(self._loop,), name="penstock network", daemon=True)
                 self._thread.start()
             return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -145,6 +145,7 @@ class Server:
             self.heard.append(heard)
             answering = asyncio.ensure_future(self.answer(heard, writer))
             ended = asyncio.ensure_future(reader.read(1))
+            ended.add_done_callback(lambda one: one.cancelled() or one.exception())
             done, _ = await asyncio.wait((answering, ended), return_when=asyncio.FIRST_COMPLETED)
             if answering not in done:
                 answering.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import threading
 import time
@@ -328,6 +329,44 @@ def test_no_more_connections_than_granted(serve: Serve, browse: Browse) -> None:
         answers = list(pool.map(lambda n: browser.get(at(server, name=f"n{n}.example.com")), range(12)))
     assert [one.status for one in answers] == [200] * 12
     assert server.connections > 2 and server.open_most <= 3  # a server sees an end later than it was made
+
+
+FLOODS = {
+    "answers-behind-the-answer": (reply(b"x"), b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "noise-behind-the-answer": (reply(b"x"), b"\0"),
+    "interim-answers": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "header-without-end": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "empty-lines": (b"", b"\r\n"),
+    "chunk-extensions": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;%s\r\nx\r\n" % (b"x" * 500)),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_never_stops_talking_is_cut_off(
+    serve: Serve, browse: Browse, authority: Authority, certificate: Path, kind: str, scheme: str
+) -> None:
+    """Within the call or on the idle connection behind it, and after few bytes."""
+    first, more = FLOODS[kind]
+    poured = 0
+
+    async def flood(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        nonlocal poured
+        writer.write(first)
+        piece = more * (1 + 4096 // len(more))
+        while not writer.is_closing():
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+            poured += len(piece)
+
+    server = serve(flood, certificate=certificate if scheme == "https" else None)
+    browser = browse(server, response_bytes_max=1000, ca_file=authority.file)
+    with contextlib.suppress(HostFailure):
+        browser.get(at(server, scheme=scheme))
+    server.wait_until_closed()
+    assert poured < 32 << 20  # nearly all of it in the buffers of two sockets
 
 
 def test_look_ups_that_hang_are_bounded(serve: Serve, browse: Browse) -> None:
