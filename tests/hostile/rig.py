@@ -13,6 +13,7 @@ from sandbox import Limits, Sandbox, Session
 from sandbox.calls import CallsName
 from sandbox.epoch import EpochTicker
 from sandbox.host import HostImport, Services, known_imports
+from sandbox.host.network.names import Resolve, system_addresses
 from sandbox.host.wasi import MODULE as WASI
 from schemas.abi import IMPORT_MODULE
 from schemas.capabilities import Capability, Grant, Grants, Scope
@@ -55,13 +56,16 @@ class World:
     extra: Sequence[HostImport] = ()
     now_ms: int = NOW_MS
     now_ns: int = 0
+    reading_ns: int = 0
+    """How far each look at the monotonic clock moves it: what takes long then takes many looks, and no test waits."""
+    resolve: Resolve = system_addresses
 
     def __post_init__(self) -> None:
         self.sandbox = Sandbox(
             calls=self.calls,
             cache=False,
             ticker=EpochTicker(auto=False),
-            clock_ns=lambda: self.now_ns,
+            clock_ns=self._look,
             ceiling=self.ceiling,
             extra_imports=self.extra,
             services=Services(
@@ -70,9 +74,14 @@ class World:
                 environment=self.environment,
                 databases=self.databases,
                 state_dir=self.state_dir,
+                resolve=self.resolve,
             ),
         )
         self._open: list[Session] = []
+
+    def _look(self) -> int:
+        self.now_ns += self.reading_ns
+        return self.now_ns
 
     def pass_ms(self, milliseconds: int) -> None:
         """Let time pass, on every clock."""

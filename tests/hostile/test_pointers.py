@@ -200,5 +200,7 @@ def test_an_answer_at_the_very_end_of_memory_fits_to_the_byte(make_world: MakeWo
 
     world: World = make_world(extra=(request_import("echo", Capability.KEY_VALUE, serve),))
     one = world.tenant("echo", grants=EVERYTHING)
-    found = one.do(call("echo", 0, 0, MEMORY_BYTES - 4, 4), call("echo", ARENA, 1, MEMORY_BYTES - 4, 4), data=b"\xc0")
+    found = one.do(
+        call("echo", ARENA, 0, MEMORY_BYTES - 4, 4), call("echo", ARENA, 1, MEMORY_BYTES - 4, 4), data=b"\xc0"
+    )
     assert found.returned == (INVALID, 4)
