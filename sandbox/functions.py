@@ -153,6 +153,10 @@ class FunctionRunner:
             return MemoryQuotaExceeded(f"{name}: needs more than its {limit} of memory: {message}")
         return SandboxError(f"{name}: cannot be instantiated: {message}")
 
+        if "exceeds table limits" in message:
+            return MemoryQuotaExceeded(
+                f"{name}: needs more than its {self._compiled.limits.table_elements} table elements: {message}"
+            )
     def _link_plan(self) -> LinkPlan:
         compiled = self._compiled
         return LinkPlan(
