@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.sql.errors import Rejected
     from pipeline.sql.executor import ProcedureExecutor
+    from pipeline.sql.postgres import PostgresTriggers
+    from pipeline.sql.postgres_worker import QueueWorker
     from pipeline.sql.sqlite import GuestFailed, GuestRejected, connect
     from pipeline.sql.sqlite_triggers import SqliteTriggers
     from pipeline.sql.triggers import Event, Trigger
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "Call": "sandbox.procedure",
     "Event": "pipeline.sql.triggers",
+    "PostgresTriggers": "pipeline.sql.postgres",
     "ProcedureExecutor": "pipeline.sql.executor",
+    "QueueWorker": "pipeline.sql.postgres_worker",
     "Rejected": "pipeline.sql.errors",
     "SqliteTriggers": "pipeline.sql.sqlite_triggers",
     "Trigger": "pipeline.sql.triggers",
@@ -32,7 +36,9 @@ __all__ = [
     "Event",
     "GuestFailed",
     "GuestRejected",
+    "PostgresTriggers",
     "ProcedureExecutor",
+    "QueueWorker",
     "Rejected",
     "SqliteTriggers",
     "Trigger",

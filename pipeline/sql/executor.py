@@ -69,17 +69,22 @@ class ProcedureExecutor:
         return self.value_of((await self._off_the_loop(module, function, [arguments], profile))[0])
 
     async def execute_batch(
-        self, module: str, function: str, batch: Sequence[Sequence[object]], *, profile: str | None = None
+        self,
+        module: str,
+        function: str,
+        batch: Sequence[Sequence[object]],
+        *,
+        profile: str | None = None,
+        left: Collection[Capability] = EVERYTHING,
     ) -> list[Call]:
         """One call for each list of arguments, in worker threads, each with a guest of its own; what they came to, in order.
 
         A violation is in its place, not raised. Raises what else `execute_stored_procedure` does.
         """
-        capabilities_of(profile)
         parts = [batch[at : at + PART] for at in range(0, len(batch), PART)]
         try:
             async with asyncio.TaskGroup() as group:
-                made = [group.create_task(self._off_the_loop(module, function, part, profile)) for part in parts]
+                made = [group.create_task(self._off_the_loop(module, function, part, profile, left)) for part in parts]
         except ExceptionGroup as failed:  # all failed for one reason: the first is as good as any
             raise failed.exceptions[0] from None
         return [call for part in made for call in part.result()]
@@ -149,12 +154,17 @@ class ProcedureExecutor:
         self.close()
 
     async def _off_the_loop(
-        self, module: str, function: str, batch: Sequence[Sequence[object]], profile: str | None
+        self,
+        module: str,
+        function: str,
+        batch: Sequence[Sequence[object]],
+        profile: str | None,
+        left: Collection[Capability] = EVERYTHING,
     ) -> list[Call]:
-        return await self._workers.run(module, lambda: self._calls(module, function, batch, profile))
+        def calls() -> list[Call]:
+            return [self.call(module, function, arguments, profile=profile, left=left) for arguments in batch]
 
-    def _calls(self, module: str, function: str, batch: Sequence[Sequence[object]], profile: str | None) -> list[Call]:
-        return [self.call(module, function, arguments, profile=profile) for arguments in batch]
+        return await self._workers.run(module, calls)
 
     def _spec(self, module: str) -> TransformerSpec:
         spec = self._registry.transformers.get(module)

@@ -63,6 +63,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Those that the function gets to see."""
     rewrites: tuple[str, ...] = ()
     """Those that its answer may change."""
+    into: str | None = None
+    """PostgreSQL: the table for the rows that pass."""
     profile: str | None = None
     """The capability profile it is narrowed to."""
 
