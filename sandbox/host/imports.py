@@ -187,6 +187,12 @@ class HostImport:
             state.trap()
             return None
 
+    def serve(self, state: HostState, memory: GuestMemory | None, arguments: Sequence[int]) -> int | None:
+        """What `invoke` does, within another import's call."""
+        if self.counts_as is None:
+            return self.function(state, memory, *arguments)
+        return self._counted(self.counts_as, state, memory, arguments)
+
     def _counted(
         self, capability: Capability, state: HostState, memory: GuestMemory | None, arguments: Sequence[int]
     ) -> int | None:
@@ -207,11 +213,11 @@ class HostImport:
 
 def known_imports() -> Mapping[tuple[str, str], HostImport]:
     """Everything a guest could be granted, by module and name."""
-    from sandbox.host import clock, environment, fail, files, log, random
+    from sandbox.host import clock, database, environment, fail, files, key_value, log, random
     from sandbox.host.network import serve as network
     from sandbox.host.wasi import wasi_imports
 
-    served = (fail, log, clock, random, environment, files, network)
+    served = (fail, log, clock, random, environment, files, network, database, key_value)
     own = {(one.module, one.name): one for file in served for one in file.IMPORTS}
     return own | wasi_imports()
 

@@ -44,12 +44,9 @@ class KeyValueFile:
             raise HostFailure(ERROR_UNAVAILABLE, f"the key-value store cannot be opened: {error.strerror}") from None
         with translated():
             self._raw = sqlite3.connect(path, timeout=OPENING_MS / 1e3, isolation_level=None, check_same_thread=False)
-            self._raw.execute("PRAGMA journal_mode=WAL")
             self._raw.execute("PRAGMA synchronous=NORMAL")
-            self._raw.execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA:
-                self._raw.execute(statement)
-            self._raw.execute("COMMIT")
+            if not self._raw.execute("SELECT 1 FROM sqlite_schema WHERE name = 'entry_went'").fetchone():
+                self._create()
 
     def interrupt(self) -> None:
         """See Connection."""
@@ -111,3 +108,11 @@ class KeyValueFile:
             if self._raw.in_transaction:
                 self._raw.execute("ROLLBACK")
             raise
+
+    def _create(self) -> None:
+        """Another process may do the same meanwhile."""
+        self._raw.execute("PRAGMA journal_mode=WAL")
+        self._raw.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
+            self._raw.execute(statement)
+        self._raw.execute("COMMIT")

@@ -135,7 +135,16 @@ class Postgres:
         """Run statements, unaligned tuples out."""
         bin_folder = binaries()
         assert bin_folder is not None
-        command = [str(bin_folder / "psql"), "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", self.dsn_of(user, database)]
+        command = [
+            str(bin_folder / "psql"),
+            "-X",
+            "-q",
+            "-At",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            self.dsn_of(user, database),
+        ]
         done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr)

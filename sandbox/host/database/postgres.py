@@ -44,8 +44,9 @@ class PostgresDatabase:
 
     def __init__(self, spec: DatabaseSpec) -> None:
         """Raises HostFailure when the driver is missing or the connection string is none."""
-        conninfo, role, classes = _conninfo(spec), spec.role, Classes()
-        self._pool = Pool(spec.name, spec.connections, lambda: PostgresConnection(conninfo, role, classes))
+        _conninfo(spec)
+        classes = Classes()
+        self._pool = Pool(spec.name, spec.connections, lambda: PostgresConnection(spec, classes))
 
     def query(
         self, scope: DatabaseScope, statement: str, parameters: Sequence[Value], budget: Budget, admit: Admit
@@ -69,9 +70,8 @@ class PostgresDatabase:
 class PostgresConnection:
     """One connection; for its own thread, but for `interrupt`."""
 
-    def __init__(self, conninfo: bytes, role: str | None, classes: Classes) -> None:
-        self._conninfo = conninfo
-        self._role = role
+    def __init__(self, spec: DatabaseSpec, classes: Classes) -> None:
+        self._spec = spec
         self._classes = classes
         self._told: list[str] | None = None
         """What the server understood of a statement, while it is asked to tell."""
@@ -134,6 +134,8 @@ class PostgresConnection:
 
     def _tree(self, statement: str, types: Sequence[int]) -> str:
         """What the server understands the statement to be. Runs nothing of it."""
+        if not statement.strip():
+            raise invalid("an empty statement")
         self._told = []
         try:
             self._ask(
@@ -190,7 +192,7 @@ class PostgresConnection:
 
     def _begin(self, budget: Budget, *, read_only: bool) -> None:
         timeout_ms = max(1, int(budget.sooner().remaining_ms()))
-        role = "" if self._role is None else f"; SET LOCAL ROLE {_quoted(self._role)}"
+        role = "" if self._spec.role is None else f"; SET LOCAL ROLE {_quoted(self._spec.role)}"
         words = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED {'READ ONLY' if read_only else 'READ WRITE'}; "
             f"SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL lock_timeout = {timeout_ms}; "
@@ -235,7 +237,7 @@ class PostgresConnection:
     def _connect(self) -> PGconn:
         from psycopg import pq
 
-        raw: PGconn = pq.PGconn.connect(self._conninfo)
+        raw: PGconn = pq.PGconn.connect(_conninfo(self._spec))  # with the password: made for this call only
         if raw.status != pq.ConnStatus.OK:
             said = raw.get_error_message().strip().splitlines()
             raise HostFailure(ERROR_UNAVAILABLE, f"cannot connect: {said[-1] if said else 'no reason given'}")

@@ -66,6 +66,8 @@ class _Place(Generic[C]):
 
     def __init__(self, name: str, left: Callable[[_Place[C]], None]) -> None:
         self.connection: C | None = None
+        self.lost = False
+        """A call was given up: whatever comes back, nobody uses it again."""
         self._left = left
         self._touch = threading.Lock()
         """Nobody interrupts what is being closed."""
@@ -78,7 +80,7 @@ class _Place(Generic[C]):
         remaining_s = budget.remaining_ms() / 1e3
         self._jobs.put(job)
         if not job.done.wait(remaining_s):
-            job.given_up = True
+            job.given_up = self.lost = True
             self._jobs.put(None)
             self._interrupt()
             raise HostFailure(ERROR_DEADLINE, "the database did not answer in time")
@@ -125,22 +127,22 @@ class Pool(Generic[C]):
     def run(self, work: Callable[[C, Job], T], budget: Budget) -> T:
         """`work` on a connection that nobody else uses meanwhile. Raises what it raises, and HostFailure.
 
-        A connection that failed with anything but a `HostFailure` or a denial of ours is the connection's own to mend.
+        A connection that was unavailable is not used again; any other failure it has mended itself (`ROLLBACK`).
         """
         place = self._lease(budget)
-        kept = False
+        broken = True
         try:
             result = place.run(lambda job: work(self._connected(place), job), budget)
-            kept = True
+            broken = False
             return result
         except HostFailure as failure:
-            kept = failure.code not in (ERROR_DEADLINE, ERROR_UNAVAILABLE)
+            broken = failure.code == ERROR_UNAVAILABLE
             raise
         except Exception:
-            kept = place.connection is not None
+            broken = False
             raise
         finally:
-            self._give_back(place, kept=kept)
+            self._give_back(place, kept=not (broken or place.lost or place.connection is None))
 
     def close(self) -> None:
         """Close what is free now, and the rest when it comes back."""
