@@ -104,6 +104,8 @@ class FunctionRunner:
         finally:
             machinery.ticker.leave()
             seat.close()
+            if host.wasi is not None:
+                host.wasi.close()
             self._compiled.gate.record(host.uses)
             if host.escapes:
                 machinery.counters.escaped(host.escapes)

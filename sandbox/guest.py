@@ -335,6 +335,8 @@ class Guest:
     def _abandon(self) -> None:
         self._cursor = None
         self._seat.close()
+        if self._host.wasi is not None:
+            self._host.wasi.close()
         if self._ticking:
             self._leave()
         if self._holds_slot:

@@ -15,7 +15,7 @@ from sandbox.host import wasi_time as time
 from sandbox.host.imports import HostImport, HostState
 from sandbox.host.wasi_errno import Errno
 from sandbox.memory import GuestMemory
-from schemas.capabilities import Capability
+from schemas.capabilities import FILESYSTEM, Capability
 
 MODULE = "wasi_snapshot_preview1"
 
@@ -128,4 +128,8 @@ def wasi_imports(capabilities: Collection[str] = ()) -> dict[tuple[str, str], Ho
         *(_RANDOM if Capability.RANDOM in capabilities else _STAND_IN_RANDOM),
         *(_ENVIRONMENT if Capability.ENVIRONMENT in capabilities else ()),
     )
+    if not FILESYSTEM.isdisjoint(capabilities):
+        from sandbox.host.files.wasi import with_files  # as it is needed: it needs this module's parts
+
+        chosen = tuple(map(with_files, chosen))
     return {(one.module, one.name): one for one in chosen}

@@ -53,7 +53,7 @@ class Files:
     """One transformer's. Keeps nothing open; safe from any thread."""
 
     def __init__(self, gate: Gate, opener: Opener | None = None) -> None:
-        self._gate = gate
+        self.gate = gate
         self._open = opener or best_opener()
         self.scopes = tuple(
             dict.fromkeys(
@@ -71,12 +71,13 @@ class Files:
         """A relative path begins at the first folder granted for this."""
         if path.is_absolute:
             return path
-        roots = [root for scope in self._gate.scopes(capability, FileScope) for root in roots_of(scope, capability)]
+        scopes = self.gate.scopes(capability, FileScope) or self.scopes  # what is not granted is denied with its name
+        roots = [root for scope in scopes for root in (roots_of(scope, capability) or scope.read)]
         return path.below(names_of(roots[0])) if roots else path
 
     def covers(self, path: GuestPath, capability: Capability) -> bool:
         """Whether a grant has this path for this; uses and ends aside."""
-        scopes = self._gate.scopes(capability, FileScope)
+        scopes = self.gate.scopes(capability, FileScope)
         return any(place_beneath(roots_of(scope, capability), path.names) for scope in scopes)
 
     def admit(self, call: Caller, path: GuestPath, capability: Capability) -> tuple[Place, FileScope]:
@@ -300,7 +301,7 @@ class Files:
         if elsewhere:
             why = f"{shown(path.text)} is not granted for `{capability}`"
             return FileDenied(FileCode.INSUFFICIENT_PRIVILEGES, why, denied.remedy)
-        if capability not in self._gate.grants.names:
+        if capability not in self.gate.grants.names:
             return FileDenied(FileCode.CAPABILITY_DENIED, denied.reason, denied.remedy)
         return FileDenied(FileCode.PERMISSION_DENIED, f"{shown(path.text)} is in no granted folder", denied.remedy)
 

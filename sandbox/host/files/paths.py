@@ -55,7 +55,7 @@ def parse(text: str) -> GuestPath:
         raise _invalid(f"{shown(text)} goes up with `..`", Errno.NOTCAPABLE)
     if any(len(name.encode()) > NAME_BYTES_MAX for name in names):
         raise _invalid(f"a name of more than {NAME_BYTES_MAX} bytes", Errno.NAMETOOLONG)
-    return GuestPath(names, text.startswith("/"), text.endswith(("/", "/.")))
+    return GuestPath(names, text.startswith("/"), text == "." or text.endswith(("/", "/.")))
 
 
 def _invalid(why: str, errno: Errno) -> FileDenied:
