@@ -45,6 +45,11 @@ COMMANDS = {
         "offsets",
         "Show a route's committed offsets, or set them; a running service must be stopped for that.",
     ),
+    "produce": Lazy(
+        "pipeline.cli.produce",
+        "produce",
+        "Write change events as Debezium writes them to a route's source topics. The topics must exist.",
+    ),
     "tail": Lazy(
         "pipeline.cli.tail",
         "tail_command",
