@@ -177,6 +177,6 @@ def test_who_gives_up_with_its_memory_full_is_a_memory_violation(grower: Sandbox
 )
 def test_what_is_too_large_from_the_start_never_starts(sandbox: Sandbox, declared: str) -> None:
     text = f'(module {declared} (func (export "f")))'
-    with pytest.raises((MemoryQuotaExceeded, ModuleFault), match="needs more|grant"):
+    with pytest.raises((MemoryQuotaExceeded, ModuleFault), match=r"needs more|grant"):
         sandbox.compile_module("large", wat(text), LIMITS.with_(memories=2))
         sandbox.execute("large", "f")

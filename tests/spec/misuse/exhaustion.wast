@@ -1,0 +1,15 @@
+;; Deeper than there is stack for; afterwards the instance is as whole as before.
+(module
+  (type $t (func (result i64)))
+  (table 1 funcref)
+  (elem (i32.const 0) $through)
+  (func $itself (export "itself") (result i32) (i32.add (i32.const 1) (call $itself)))
+  (func $ping (export "ping") (param i32) (result i32) (i32.add (local.get 0) (call $pong (local.get 0))))
+  (func $pong (param i32) (result i32) (i32.sub (local.get 0) (call $ping (local.get 0))))
+  (func $through (export "through") (result i64) (i64.add (i64.const 1) (call_indirect (type $t) (i32.const 0))))
+  (func (export "fine") (result i32) (i32.const 5)))
+(assert_exhaustion (invoke "itself") "call stack exhausted")
+(assert_exhaustion (invoke "ping" (i32.const 1)) "call stack exhausted")
+(assert_exhaustion (invoke "through") "call stack exhausted")
+(assert_exhaustion (invoke "itself") "call stack exhausted")
+(assert_return (invoke "fine") (i32.const 5))
