@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sandbox.host import Gate
 from sandbox.procedure import Procedure
+from sandbox.process.confinement import Posture
+from sandbox.process.guest import ProcessPlan
 from sandbox.rehearsal import Rehearsal
 from sandbox.session import Session, SessionPlan
 from schemas.event import Batch, TopicPartition
@@ -39,6 +41,12 @@ class Transformer:
     def gate(self) -> Gate:
         """What it may do, and what all its sessions did."""
         return self._plan.guests.gate
+
+    @property
+    def posture(self) -> Posture | None:
+        """What holds its processes; None when it has none of its own."""
+        guests = self._plan.guests
+        return guests.processes.posture if isinstance(guests, ProcessPlan) else None
 
     @property
     def limits(self) -> Limits:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json as jsonlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +21,9 @@ from pipeline.kafka.client import kafka_faults
 from pipeline.registry import Located, load_located, load_transformers, registry_schema
 from sandbox import Sandbox
 from sandbox.modules import usual_instance
+from sandbox.process.confinement import Posture
 from schemas.errors import ConfigError, Fault
-from schemas.specs import Registry, RouteSpec, TransformerSpec
+from schemas.specs import IsolationLevel, Registry, RouteSpec, TransformerSpec
 
 _EXIT_FAULTS = 2
 
@@ -35,6 +36,8 @@ class Findings:
 
     registry: Registry | None
     faults: tuple[Fault, ...]
+    postures: Mapping[str, Posture] = field(default_factory=dict)
+    """What holds the processes of those transformers that have their own, on this machine."""
 
 
 def check(
@@ -84,10 +87,13 @@ def find(path: Path, most: Collection[str] | None = None) -> Findings:
     faults = [*_client_faults(located)]
     with closing(Sandbox(ceiling=most)) as sandbox:
         try:
-            load_transformers(located, sandbox)
+            loaded = load_transformers(located, sandbox)
         except ConfigError as error:
+            loaded = {}
             faults += error.faults
-    return Findings(located.registry, tuple(sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))))
+        postures = {name: one.posture for name, one in loaded.items() if one.posture is not None}
+    ordered = sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))
+    return Findings(located.registry, tuple(ordered), postures)
 
 
 def _client_faults(located: Located) -> Iterator[Fault]:
@@ -103,7 +109,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "ok": not findings.faults,
         "faults": [asdict(fault) for fault in findings.faults],
         "routes": [_route(route) for route in registry.routes.values()] if registry else [],
-        "transformers": [_transformer(spec) for spec in registry.transformers.values()] if registry else [],
+        "transformers": [_transformer(spec, findings) for spec in registry.transformers.values()] if registry else [],
     }
 
 
@@ -121,7 +127,8 @@ def _route(route: RouteSpec) -> dict[str, Any]:
     }
 
 
-def _transformer(spec: TransformerSpec) -> dict[str, Any]:
+def _transformer(spec: TransformerSpec, findings: Findings) -> dict[str, Any]:
+    posture = findings.postures.get(spec.name)
     return {
         "name": spec.name,
         "module": str(spec.module),
@@ -129,6 +136,8 @@ def _transformer(spec: TransformerSpec) -> dict[str, Any]:
         "pinned": spec.sha256 is not None,
         "limits": asdict(spec.limits),
         "instance": (spec.instance or usual_instance(spec.module)).value,
+        "isolation": spec.isolation.value,
+        "posture": posture.describe() if posture is not None else None,
         "tier": spec.engine.tier.value,
         "function": spec.function,
         "capabilities": sorted(spec.grants.names),
@@ -156,7 +165,7 @@ def _print(findings: Findings, path: Path, console: Console) -> None:
     if count:
         console.print(f"\n[bold red]{count} fault{'s' if count > 1 else ''}[/] in {escape(_printable(str(path)))}")
     elif findings.registry is not None:
-        _print_parts(findings.registry, console)
+        _print_parts(findings, findings.registry, console)
         console.print(f"[bold green]ok[/] {escape(_printable(str(path)))}")
 
 
@@ -165,11 +174,13 @@ def _printable(name: str) -> str:
     return plain(name, len(name))
 
 
-def _print_parts(registry: Registry, console: Console) -> None:
+def _print_parts(findings: Findings, registry: Registry, console: Console) -> None:
     width = max(len(name) for name in (*registry.transformers, *registry.routes))
     console.print("[bold]transformers[/]")
     for spec in registry.transformers.values():
         console.print(f"  {spec.name:<{width}}  {escape(_transformer_line(spec))}")
+        if (posture := findings.postures.get(spec.name)) is not None:
+            console.print(f"  {'':<{width}}  [dim]its processes have {escape(posture.describe())}[/]")
     console.print("[bold]routes[/]")
     for route in registry.routes.values():
         console.print(f"  {route.name:<{width}}  {escape(_route_line(route))}")
@@ -180,7 +191,12 @@ def _transformer_line(spec: TransformerSpec) -> str:
     digest = (_sha256(spec.module) or "")[:12] + (" (pinned)" if spec.sha256 else "")
     instance = spec.instance or usual_instance(spec.module)
     granted = f", may use {', '.join(sorted(spec.grants.names))}" if spec.grants.names else ""
-    return f"{digest}  {spec.limits.describe()}  {instance}, {spec.engine.tier}, {spec.on_violation}{granted}"
+    return f"{digest}  {spec.limits.describe()}  {instance}, {_apart(spec)}{spec.engine.tier}, {spec.on_violation}{granted}"
+
+
+def _apart(spec: TransformerSpec) -> str:
+    """How it is kept apart, where that is more than an instance."""
+    return "" if spec.isolation is IsolationLevel.INSTANCE else f"its own {spec.isolation}, "
 
 
 def _route_line(route: RouteSpec) -> str:

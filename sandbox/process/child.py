@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -17,10 +18,11 @@ import msgspec
 from sandbox.calls import CallsName
 from sandbox.components.guest import ComponentGuest
 from sandbox.guest import Guest, RefusedConfig, SlowStart
-from sandbox.host import HostState
+from sandbox.host import Gate, HostState
 from sandbox.process.channel import Channel
 from sandbox.process.confinement import confine, die_with
 from sandbox.process.forwarding import forwarders
+from sandbox.process.guest import ProcessPlan
 from sandbox.process.protocol import (
     EXIT_BROKEN,
     EXIT_MEMORY,
@@ -89,7 +91,11 @@ class Servant:
         try:
             self._sandbox, plan = _prepare(channel, boot, plain)
             self._counters = plan.guests.counters
-            self._guest: Guest | ComponentGuest = plan.guests.guest()  # type: ignore[assignment]
+            assert not isinstance(plan.guests, ProcessPlan)
+            self._plan = plan.guests
+            self._guest: Guest | ComponentGuest = self._plan.guest()
+            self._guests: dict[tuple[str, ...], Guest | ComponentGuest] = {(): self._guest}
+            """By what is withheld from them; one of them is open at most."""
             gc.collect()
             gc.freeze()
             posture = confine(plan.guests.limits.memory_bytes, self._sandbox.start_clock)
@@ -118,8 +124,8 @@ class Servant:
                     assert_never(message)
 
     def _start(self, message: Start) -> None:
-        guest = self._guest
-        guest.close()
+        self._guest.close()
+        guest = self._guest = self._guests.get(message.withheld) or self._narrowed(message.withheld)
         guest.log_bytes_left = message.log_bytes_left
         try:
             guest.start()
@@ -128,6 +134,14 @@ class Servant:
         else:
             has_cursor = isinstance(guest, Guest) and guest.has_cursor
             self._channel.send(Started(has_cursor, guest.memory_bytes))
+
+    def _narrowed(self, withheld: tuple[str, ...]) -> Guest | ComponentGuest:
+        """A place for guests that may do less: a caller's profile, not the transformer's grants, decides there."""
+        gate = self._plan.gate
+        left = Grants.of(gate.grants.names.difference(withheld))
+        narrow = Gate(gate.name, replace(left, strict=gate.grants.strict), gate.now_ms, gate.clock_ns)
+        self._guests[withheld] = guest = replace(self._plan, gate=narrow).guest()
+        return guest
 
     def _probe(self) -> None:
         try:

@@ -173,6 +173,7 @@ class ProcessGuest:
 
     def __init__(self, plan: ProcessPlan) -> None:
         self._plan = plan
+        self._withheld = _withheld(plan)
         self._process: Process | None = None
         self.log_bytes_left = plan.limits.log_bytes_per_batch
         """What the next start and crossing may log."""
@@ -248,13 +249,10 @@ class ProcessGuest:
 
     def close(self) -> None:
         """Discard the guest, and give the process back. Safe to repeat."""
-        process, self._process = self._process, None
-        if self.is_open:
-            self.is_open = False
-            self._plan.counters.ended()
+        process = self._leave()
         if process is None:
             return
-        if not process.is_over:
+        if not (process.is_over or process.owes):
             try:
                 process.send(time.monotonic() + MARGIN_MS / 1000, Close())
             except Breach as breach:
@@ -265,7 +263,7 @@ class ProcessGuest:
         self._host = self._new_host()
         self._process = self._plan.processes.lease()
         try:
-            answer, _ = self._exchange(Start(self.log_bytes_left), deadlines=START_DEADLINES)
+            answer, _ = self._exchange(Start(self.log_bytes_left, self._withheld), deadlines=START_DEADLINES)
             if isinstance(answer, Faulted):
                 raise self._fault(answer)
             started = self._expect(answer, Started)
@@ -300,6 +298,7 @@ class ProcessGuest:
         assert process is not None
         began = time.monotonic()
         ends = began + (deadlines * self._plan.limits.deadline_ms + MARGIN_MS) / 1000
+        process.owes = True
         process.send(ends, request, *plain)
         while True:
             answer, rest = process.receive(ends, plain_bytes_max)
@@ -310,6 +309,7 @@ class ProcessGuest:
                 continue
             if not process.is_silent() or (rest and not isinstance(answer, Crossed)):
                 raise process.breach("said more than it was asked")
+            process.owes = False
             process.worked_s += time.monotonic() - began
             return answer, rest
 
@@ -389,14 +389,21 @@ class ProcessGuest:
         assert self._process is not None
         raise self._process.breach(f"answered with {type(answer).__name__}")
 
+    def _leave(self) -> Process | None:
+        """No guest any more; the process that it was in, if it was in one."""
+        process, self._process = self._process, None
+        if self._host.wasi is not None:
+            self._host.wasi.close()
+        if self.is_open:
+            self.is_open = False
+            self._plan.counters.ended()
+        return process
+
     def _lose(self, breach: Breach | None = None) -> None:
         """The guest is gone; its process too, after a breach."""
         if breach is not None:
             self._warn(breach)
-        process, self._process = self._process, None
-        if self.is_open:
-            self.is_open = False
-            self._plan.counters.ended()
+        process = self._leave()
         if process is None:
             return
         if breach is None and not process.is_over:
@@ -474,6 +481,18 @@ def _fits(one: HostImport, arguments: Sequence[int]) -> bool:
     if len(arguments) != len(one.parameters):
         return False
     return all(0 <= value <= _MASKS[kind] for value, kind in zip(arguments, one.parameters, strict=True))
+
+
+def _withheld(plan: ProcessPlan) -> tuple[str, ...]:
+    """What processes serve themselves and this plan's gate, which may be a caller's and narrower, does not let through uncounted."""
+    served = {one.counts_as or one.capability for one in plan.served}
+    return tuple(
+        one for one in plan.processes.boot.granted if one not in served and not _is_let(Capability(one), plan.gate)
+    )
+
+
+def _is_let(capability: Capability, gate: Gate) -> bool:
+    return capability in gate.grants.names and gate.is_free(capability)
 
 
 def _trouble_of(breach: Breach, elapsed_ns: int) -> Trouble:

@@ -72,6 +72,8 @@ class Process:
         self.worked_s = 0.0
         """Time between requests and their answers: at least the CPU time that a guest took."""
         self.is_over = False
+        self.owes = False
+        """It was asked something, and the answer is still to come: whoever waited was interrupted."""
 
     @property
     def pid(self) -> int:
@@ -239,7 +241,7 @@ class Processes:
         """It may be leased again, if it is still good."""
         with self._lock:
             is_wanted = not self._closed and len(self._idle) < self._idle_max and process.worked_s < WEAR_SECONDS_MAX
-            if is_wanted and not process.is_over and process.is_silent():
+            if is_wanted and not (process.is_over or process.owes) and process.is_silent():
                 self._idle.append(process)
                 return
         self.drop(process)

@@ -62,6 +62,8 @@ class Start(Message, tag=1, frozen=True):
     """A fresh guest. Answered by Started or Faulted."""
 
     log_bytes_left: int
+    withheld: tuple[str, ...]
+    """Of what was granted, what this guest may not use all the same."""
 
 
 class Probe(Message, tag=2, frozen=True):

@@ -490,3 +490,29 @@ def test_every_end_has_its_words() -> None:
     assert not death(-signal.SIGSEGV).is_foreign
     assert death(71).kind is ViolationKind.MEMORY
     assert "signal 99" in death(-99).message
+
+
+def test_a_process_that_owes_an_answer_is_never_asked_again(den: Den, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt strikes while the host waits: the answer that is still to come must be nobody else's."""
+    transformer = den.load()
+    before = kennel(transformer).pids()
+    receive = processes.Process.receive
+    monkeypatch.setattr(processes.Process, "receive", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        transformer.run(batch([b"a"]))
+    monkeypatch.setattr(processes.Process, "receive", receive)
+    assert not any(map(psutil.pid_exists, before))
+    assert kinds(transformer.run(batch([b"a"])).outcomes) == ["emitted"]
+
+
+def test_a_bug_in_a_host_function_is_no_verdict_and_ends_the_process(den: Den) -> None:
+    transformer = den.load()
+    before = kennel(transformer).pids()
+
+    def act(phase: int) -> int:
+        raise ZeroDivisionError
+
+    den.act = act
+    with pytest.raises(ZeroDivisionError):
+        transformer.run(batch([b"a"]))
+    assert not any(map(psutil.pid_exists, before))

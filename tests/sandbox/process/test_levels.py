@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox import Sandbox
-from sandbox.host import HostImport
+from sandbox.host import Gate, HostImport
 from sandbox.host.requests import HostRequest, request_import
 from sandbox.process.guest import ProcessPlan
 from sandbox.session import Session
@@ -304,3 +304,16 @@ def test_no_credential_reaches_a_process(everything: Sandbox) -> None:
     plan = everything.prepare(wanted, guest("saboteur")).guests
     assert isinstance(plan, ProcessPlan)
     assert b"hunter2" not in msgpack.packb(repr(plan.processes.boot)) and "a.example" not in repr(plan.processes.boot)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_narrower_gate_holds_in_a_process_too(everything: Sandbox, level: IsolationLevel) -> None:
+    """A caller's profile leaves `random` and not the clock, whatever the transformer is granted."""
+    narrow = Gate("narrow", Grants.of({"random"}))
+    plan = everything.prepare(spec(isolation=level, capabilities=OWN), guest("asker"))
+    session = Session(replace(plan, guests=replace(plan.guests, gate=narrow)))
+    report = session.run(batch([b"c", _asked(b"r", 40_000, 4), _asked(b"l", 2, 32, 4)]))
+    session.close()
+    used = sorted((use.capability, use.allowed, use.denied) for use in report.uses)
+    assert used == [("clock", 0, 2), ("log", 0, 1), ("random", 1, 0)]
+    assert list(report.logs) == []
