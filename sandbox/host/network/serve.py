@@ -86,7 +86,7 @@ def prepare(gate: Gate, services: Services) -> None:
             raise ConfigError(
                 Fault(
                     problem,
-                    "name a PEM file with certificates in `ca_file`",
+                    "name a PEM file with certificates under `ca`",
                     path=f"transformers.{gate.name}.capabilities",
                 )
             ) from None

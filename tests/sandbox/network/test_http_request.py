@@ -19,6 +19,7 @@ from sandbox.host import Services
 from schemas.capabilities import Capability, Credential, Grant, Grants, HttpScope
 from schemas.errors import ConfigError
 from schemas.outcome import HostUse, Outcome, Report
+from schemas.specs import IsolationLevel
 from tests.sandbox.guests import FOLDER, batch, kinds, spec, values, violation, wat
 from tests.sandbox.network.conftest import NAME
 from tests.sandbox.network.servers import Heard, Server, redirect, reply, silence
@@ -320,6 +321,21 @@ def test_redirects_that_lead_inside(host: Host, serve: Serve, location: str) -> 
     server = serve(redirect(location.format(inside.port)))
     assert host.ask(granted(server, inside), at(server)) == DENIED
     assert inside.connections == 0
+
+
+@pytest.mark.parametrize("level", IsolationLevel)
+def test_the_same_at_every_level_of_isolation(host: Host, serve: Serve, level: IsolationLevel) -> None:
+    """A guest's own process has no network: the host asks for it there, too."""
+    server = serve(reply(bytes(5000)))
+    transformer = host.sandbox.load(spec(capabilities=granted(server), limits=LIMITS, isolation=level), _requester())
+    asked = [
+        asking({"method": "GET", "url": at(server, name=name)}, room=8, times=2) for name in (NAME, "evil.example")
+    ]
+    with closing(transformer.session()) as session:
+        report = session.run(batch(asked))
+    assert answered(report.outcomes[0])["body"] == bytes(5000) and answered(report.outcomes[1]) == DENIED
+    assert [(one.scope, one.allowed, one.denied) for one in report.uses] == [(NAME, 1, 0), ("", 0, 2)]  # it asks twice
+    assert len(server.heard) == 1
 
 
 def test_two_transformers_share_a_thread_and_no_connection(host: Host, serve: Serve) -> None:
