@@ -329,7 +329,7 @@ class RegistryFile(Shape):
     delivery: Delivery | None = Field(default=None, description="What a lane promises; exactly-once by default.")
     defaults: DefaultsEntry | None = None
     transformers: dict[Name, TransformerEntry] = Field(min_length=1)
-    routes: dict[Name, RouteEntry] = Field(min_length=1)
+    routes: dict[Name, RouteEntry] = Field(description="`{}` for transformers that are only called (docs/sql.md).")
     create_topics: CreateTopicsEntry | None = Field(
         default=None, description="Create missing topics; without it they are an error."
     )

@@ -108,6 +108,9 @@ def run(
         _log.debug("the registry is being read")
         loaded, transformers = load_checked(registry, sandbox)
         _log.debug("the registry is checked and its modules are loaded")
+        if not loaded.routes:
+            problem = "there is no route to run: the registry's transformers are only called (docs/sql.md)"
+            raise ConfigError(Fault(problem, "declare a route", str(registry), path="routes"))
         if processes == 1:
             loaded = _as_worker(loaded, Path(snapshot)) if snapshot else loaded
             tune_process()
