@@ -17,6 +17,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "startup": ("", "--runs 3"),
     "kafka": ("", "--events 100000 --rounds 2"),
     "sandbox": ("", "--rounds 3"),
+    "isolation": ("", "--rounds 2"),
     "guests": ("", "--rounds 2"),
 }
 """Module, and its options for a whole run and for a quick one; those that leave the machine warm come last."""

@@ -15,7 +15,7 @@ from typing import Any
 from bench import figures, model, results
 from bench.bounds import Bounds
 from bench.orders import BYTES
-from bench.sandbox_tables import guests_table, sandbox_table, soak_table
+from bench.sandbox_tables import guests_table, isolation_table, sandbox_table, soak_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "bench" / "RESULTS.md", ROOT / "docs" / "scaling.md")
@@ -251,6 +251,7 @@ TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "startup": ("startup", startup_table),
     "growth": ("growth", growth_table),
     "sandbox": ("sandbox", sandbox_table),
+    "isolation": ("isolation", isolation_table),
     "guests": ("guests", guests_table),
     "soak": ("soak", soak_table),
     "prices": ("growth", prices_table),

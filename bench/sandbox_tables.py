@@ -1,4 +1,4 @@
-"""The tables of `results/sandbox.json`, `results/guests.json` and `results/soak.json`."""
+"""The tables of `results/sandbox.json`, `results/isolation.json`, `results/guests.json` and `results/soak.json`."""
 
 from __future__ import annotations
 
@@ -140,6 +140,34 @@ def _ratio(found: Found) -> str:
 
 def _verdict(is_met: bool) -> str:
     return "met" if is_met else "not met"
+
+
+def isolation_table(found: Found) -> str:
+    """What each level of isolation costs."""
+    rows = [
+        (
+            f"`{name}`",
+            f"{one['start_ms']:.0f} ms",
+            f"{one['again_ms']:.1f} ms",
+            f"{one['wall_us']:.2f} µs",
+            f"{one['cpu_us']:.2f} µs",
+            f"{one['host_rss_mb']:.0f} MB",
+            f"{one['process_rss_mb']:.0f} MB, {one['process_own_mb']:.0f} of them its own"
+            if one["process_rss_mb"]
+            else "",
+        )
+        for name, one in found["levels"].items()
+    ]
+    head = [
+        "isolation",
+        "start",
+        "a batch after a breach",
+        "an event",
+        "its CPU",
+        "the host's RSS",
+        "each process's RSS",
+    ]
+    return f"Batches of {found['events']}, {found['rounds']} rounds. {_where(found)}\n\n{_table(head, rows)}"
 
 
 def _where(found: Found) -> str:
