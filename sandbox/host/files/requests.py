@@ -9,14 +9,16 @@ from sandbox.host.gate import Gate
 from sandbox.host.requests import HostFailure, HostRequest, request_import
 from sandbox.memory import CALL_BYTES_MAX
 from schemas.abi import ERROR_INVALID
+from schemas.capabilities import FILESYSTEM, Capability, FileScope
 
 ANSWER_OVERHEAD_BYTES = 8
 """Of msgpack around a file's content."""
 
 
 def files_of(gate: Gate) -> Files:
-    """A transformer's files."""
-    return gate.hold(Files, lambda: Files(gate))
+    """A transformer's files; a narrowed gate of the same transformer has its own."""
+    granted = frozenset(one for one in FILESYSTEM if gate.scopes(Capability(one), FileScope))
+    return gate.hold((Files, granted), lambda: Files(gate))
 
 
 def file_read(request: HostRequest) -> bytes:

@@ -20,6 +20,7 @@ from sandbox.host.files.wasi_call import WasiCall
 from sandbox.host.wasi_errno import Errno
 from sandbox.host.wasi_streams import VECTORS_MAX
 from sandbox.memory import CALL_BYTES_MAX
+from schemas.capabilities import Capability
 
 OFFSET_MAX = (1 << 63) - 1
 ENTRIES_MAX = 10_000
@@ -151,9 +152,10 @@ def fd_filestat_get(call: WasiCall, fd: int, out: int) -> None:
 
 
 def write_filestat(call: WasiCall, out: int, info: os.stat_result) -> None:
-    """The device is not told: it is the host's."""
+    """The device is not told: it is the host's. Times are 0 without the capability `clock`: a file just written would tell the time."""
     kind = DIRECTORY if stat.S_ISDIR(info.st_mode) else REGULAR
-    times = (info.st_atime_ns, info.st_mtime_ns, info.st_ctime_ns)
+    has_clock = Capability.CLOCK in call.gate.grants.names
+    times = (info.st_atime_ns, info.st_mtime_ns, info.st_ctime_ns) if has_clock else (0, 0, 0)
     size, links = (0, 1) if kind == DIRECTORY else (info.st_size, info.st_nlink)
     told = (1, info.st_ino, kind, links, size, *(max(0, time) for time in times))
     call.memory.write(out, struct.pack("<QQB7xQQQQQ", *told))

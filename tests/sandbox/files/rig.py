@@ -59,7 +59,8 @@ class Disk:
         self.gate = Gate(
             "shop", Grants(grants, strict=strict), now_ms=lambda: self.now_ms, clock_ns=lambda: self.clock_ns
         )
-        self.gate.hold(Files, lambda: Files(self.gate, self.way))
+        scoped = frozenset(one for one in FILESYSTEM if self.gate.scopes(Capability(one), FileScope))
+        self.gate.hold((Files, scoped), lambda: Files(self.gate, self.way))
         self.state = HostState(Services(), 0, self.gate)
 
     def ask(self, name: str, value: object) -> Any:

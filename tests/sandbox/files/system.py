@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,6 +98,10 @@ class System:
         return errno, kind, size
 
 
-def descriptors() -> int:
-    """What this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
+def descriptors(folder: Path) -> list[str]:
+    """What of this folder the process has open."""
+    found = []
+    for one in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(one.readlink()))
+    return [name for name in found if name.startswith(str(folder))]

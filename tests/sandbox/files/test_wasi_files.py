@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.host.wasi_errno import Errno
 from schemas.abi import ERROR_DENIED
-from schemas.capabilities import Capability, Grant
+from schemas.capabilities import FILESYSTEM, Capability, Grant
 from tests.sandbox.files.rig import SECRET, Disk
 from tests.sandbox.files.system import (
     APPEND,
@@ -37,11 +37,10 @@ RDWR = READ | WRITE
 
 @pytest.fixture
 def system(disk: Disk) -> Iterator[System]:
-    before = descriptors()
     yield System(disk)
     if disk.state.wasi is not None:
         disk.state.wasi.close()
-    assert descriptors() == before, "a descriptor was left open"
+    assert not descriptors(disk.folder), "a descriptor was left open"
     assert disk.secret.read_bytes() == SECRET
 
 
@@ -84,6 +83,22 @@ def test_ways_to_open(disk: Disk, system: System) -> None:
     fd = system.must_open("there", TRUNC, WRITE)
     assert (disk.root / "there").read_bytes() == b""
     assert system.read(fd) is Errno.BADF
+
+
+def test_times_are_told_only_with_the_clock(disk: Disk, system: System) -> None:
+    """Else whoever may write has a clock: the time of what it just wrote."""
+    disk.put("plain")
+
+    def times(system: System) -> tuple[int, ...]:
+        assert system.stat("plain")[0] is OK
+        return struct.unpack_from("<QQQ", system.memory.read(OUT, 64), 40)
+
+    assert times(system) == (0, 0, 0)
+    assert system.call("fd_filestat_get", system.must_open("plain"), OUT) is OK
+    assert struct.unpack_from("<QQQ", system.memory.read(OUT, 64), 40) == (0, 0, 0)
+    disk.state.shim.close()
+    disk.grant(disk.scope(), names=frozenset({*FILESYSTEM, Capability.CLOCK}))
+    assert times(System(disk))[1] == (disk.root / "plain").stat().st_mtime_ns
 
 
 def test_appending(disk: Disk, system: System) -> None:
