@@ -208,6 +208,8 @@ def _failure(origin: str, error: Exception) -> HostFailure:
             problem = f"its name has no address: {error.os_error.strerror or error.os_error}"
         case aiohttp.ClientConnectorError():
             problem = f"no connection: {error.os_error.strerror or 'failed'}"
+        case TimeoutError():
+            problem = "no connection within its part of the grant's timeout"
         case aiohttp.ServerDisconnectedError() | ConnectionError():
             problem = "it ended the connection"
         case _:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 IDLE_S = 15
 """After which an idle connection is closed."""
 CLOSE_S = 1.0
+CONNECT_PARTS = 3
+"""An address that swallows what is sent to it costs one such part of the grant's timeout; then the name's next one is tried."""
 LINE_BYTES_MAX = 8190
 """Of a status line, a header's name and its value."""
 BUFFER_BYTES = 64 << 10
@@ -53,7 +55,7 @@ class Connections:
         self._lookups = lookups
         self._trust = trust
         self._free = asyncio.Semaphore(scope.connections)
-        self._idle: list[_Line] = []
+        self._idle: list[Line] = []
         """The one used last at the end."""
         self._lent = 0
         self._closed = False
@@ -94,16 +96,16 @@ class Connections:
         finally:
             self._lent -= 1
 
-    async def _line(self, target: Target) -> _Line:
+    async def _line(self, target: Target) -> Line:
         for at in reversed(range(len(self._idle))):
             if self._idle[at].target.origin == target.origin:
                 return self._idle.pop(at)
         while self._idle and self._lent + len(self._idle) > self._scope.connections:
             await self._idle.pop(0).close()  # the oldest makes room
-        return _Line(self._scope, target, self._lookups, self._trust)
+        return Line(self._scope, target, self._lookups, self._trust)
 
 
-class _Line:
+class Line:
     """At most one connection, to one origin."""
 
     def __init__(self, scope: HttpScope, target: Target, lookups: Lookups, trust: ssl.SSLContext) -> None:
@@ -126,7 +128,10 @@ class _Line:
             auto_decompress=False,
             trust_env=False,
             skip_auto_headers=("Content-Type", "User-Agent", "Accept-Encoding"),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # whoever waits has a bound of its own
+            timeout=aiohttp.ClientTimeout(
+                total=None,  # whoever waits has a bound of its own
+                sock_connect=scope.timeout_ms / 1000 / CONNECT_PARTS,
+            ),
             max_line_size=LINE_BYTES_MAX,
             max_field_size=LINE_BYTES_MAX,
             max_headers=ANSWER_HEADERS_MAX,

@@ -30,7 +30,13 @@ class Lookups:
             raise Busy("name servers do not answer: as many look-ups as the grant has connections hang")
         loop = asyncio.get_running_loop()
         found: asyncio.Future[Sequence[str]] = loop.create_future()
-        threading.Thread(target=self._look_up, args=(name, loop, found), name="penstock look-up", daemon=True).start()
+        try:
+            threading.Thread(
+                target=self._look_up, args=(name, loop, found), name="penstock look-up", daemon=True
+            ).start()
+        except RuntimeError:  # the system gives no more threads
+            self._free.release()
+            raise Busy("no thread is to be had for a look-up") from None
         return (await found)[:ADDRESSES_MAX]
 
     def _look_up(self, name: str, loop: asyncio.AbstractEventLoop, found: asyncio.Future[Sequence[str]]) -> None:
