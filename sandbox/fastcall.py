@@ -253,14 +253,18 @@ def _trampoline(library: _Library, running: Running, one: HostImport) -> Callabl
 
 
 class _CallerMemory(GuestMemory):
-    """The memory of a guest that is inside a host call. Valid during that call only."""
+    """The memory of a guest that is inside a host call. Valid during that call only, in which it neither grows nor moves: the guest
+    waits, and no host function calls back. So wasmtime is asked once.
+    """
 
-    __slots__ = ("_context", "_item", "_library")
+    __slots__ = ("_at", "_bytes", "_context", "_item", "_library")
 
     def __init__(self, library: _Library, context: int, item: Any) -> None:
         self._library = library
         self._context = context
         self._item = item
+        self._at = 0
+        self._bytes = -1
 
     @classmethod
     def of(cls, library: _Library, caller: int) -> _CallerMemory | None:
@@ -272,10 +276,14 @@ class _CallerMemory(GuestMemory):
         return cls(library, library.caller_context(caller), item)
 
     def size(self) -> int:
-        return int(self._library.memory_size(self._context, ctypes.addressof(self._item.of)))
+        if self._bytes < 0:
+            self._bytes = self._library.memory_size(self._context, ctypes.addressof(self._item.of))
+        return self._bytes
 
     def base(self) -> int:
-        return int(self._library.memory_data(self._context, ctypes.addressof(self._item.of)))
+        if not self._at:
+            self._at = self._library.memory_data(self._context, ctypes.addressof(self._item.of))
+        return self._at
 
 
 class _SeatMemory(GuestMemory):

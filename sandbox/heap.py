@@ -45,14 +45,24 @@ class Heap:
         memory_bytes = self._seat.memory.size()
         if address + size > memory_bytes:
             raise OutOfBounds.at(address, size, memory_bytes)
+        self.enter(address, size)
+        return address
+
+    def enter(self, address: int, size: int) -> None:
+        """Note a block. Raises OutOfBounds for one that lies in another."""
         if self._overlaps(address, size):
             raise OutOfBounds(f"the guest gave {size} bytes at {address}, which are inside another block")
         self._blocks[address] = size
         insort(self._starts, address)
-        return address
 
     def deallocate(self, address: int, size: int) -> None:
         """Give a block back. Raises DoubleFree, ForeignFree, WrongSize; the guest is then not called."""
+        self.cross_off(address, size)
+        if self._free is not None:
+            self._seat.call(self._free, address, size)
+
+    def cross_off(self, address: int, size: int) -> None:
+        """Strike a block out. Raises DoubleFree, ForeignFree, WrongSize."""
         found = self._blocks.get(address)
         if found is None:
             raise self._stranger(address, size)
@@ -61,8 +71,6 @@ class Heap:
         del self._blocks[address]
         del self._starts[bisect_left(self._starts, address)]
         self._freed.append(address)
-        if self._free is not None:
-            self._seat.call(self._free, address, size)
 
     def place(self, data: bytes) -> tuple[int, int]:
         """Copy `data` into a new block: its address and length. Nothing has a block of one byte: those of none have no place."""

@@ -2,7 +2,8 @@
 
 Threat: a guest chooses the addresses and lengths the host reads and writes. Addresses and lengths are taken as unsigned
 32-bit, compared in Python integers (which do not overflow) with the memory's size of this very moment, and the base is read
-anew for each access because a memory may move when it grows. Nothing keeps a view of guest memory.
+anew for each access because a memory may move when it grows; only within one host call, in which the guest waits, are both read
+once. Nothing keeps a view of guest memory.
 
 Two sets of functions. `read` and `write` are for batch frames, whose size has a cap of its own. `read_bytes`, `write_bytes`,
 `read_string` and `check_range` are for what a guest hands to a host function: they refuse address 0 and more than 1 MiB, too.
