@@ -70,6 +70,9 @@
   (func (export "loop") (param i32 i32) (result i64) (loop $ever (call $tick (i32.const 10)) (br $ever)) (i64.const 0))
   (func (export "hog") (param i32 i32) (result i64)
     (loop $more (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable)
+  ;; the bytes of its only argument, a bin32, as they are
+  (func (export "say") (param $at i32) (param $size i32) (result i64)
+    (call $give (i32.add (local.get $at) (i32.const 6)) (i32.sub (local.get $size) (i32.const 6))))
   ;; 100 arrays, one in the other
   (func (export "nested") (param i32 i32) (result i64)
     (local $at i32)
