@@ -82,9 +82,11 @@ def _host_function(running: Running, one: HostImport) -> Callable[..., int | Non
     def call(caller: Caller, *arguments: int) -> int | None:
         state = running.host
         assert state is not None
+        if state.trapping:  # it is being stopped, and runs on until it looks at its epoch
+            return 0 if one.result else None
         try:
             found = caller.get("memory") if masks else None
-            memory = _CallerMemory(found, caller) if isinstance(found, Memory) else None
+            memory = _Memory(found, caller) if isinstance(found, Memory) else None
             result = one.invoke(state, memory, [value & mask for value, mask in zip(arguments, masks, strict=True)])
         except BaseException as error:  # an interrupt may strike anywhere, and must not reach wasmtime
             state.error, result = error, 0
@@ -116,27 +118,6 @@ class _Memory(GuestMemory):
 
     def base(self) -> int:
         return ctypes.addressof(self._memory.data_ptr(self._store).contents)
-
-
-class _CallerMemory(_Memory):
-    """The memory of a guest that is inside a host call. It neither grows nor moves meanwhile: wasmtime is asked once."""
-
-    __slots__ = ("_at", "_bytes")
-
-    def __init__(self, memory: Memory, caller: Caller) -> None:
-        super().__init__(memory, caller)
-        self._at = 0
-        self._bytes = -1
-
-    def size(self) -> int:
-        if self._bytes < 0:
-            self._bytes = super().size()
-        return self._bytes
-
-    def base(self) -> int:
-        if not self._at:
-            self._at = super().base()
-        return self._at
 
 
 class PublicSeat:

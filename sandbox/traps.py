@@ -75,6 +75,8 @@ def _kind(facts: TrapFacts, host: HostState, readings: Readings) -> ViolationKin
         return ViolationKind.CAPABILITY
     if host.failed:
         return ViolationKind.MEMORY if host.fail_code.lower() in MEMORY_CODES else ViolationKind.TRAP
+    if host.trapping:  # however the way to the guest does it: an interrupt need not be the deadline's
+        return ViolationKind.TRAP
     if facts.code in ABORTS:
         return ViolationKind.MEMORY if _is_full(readings) else ViolationKind.TRAP
     return KINDS.get(facts.code, ViolationKind.TRAP)

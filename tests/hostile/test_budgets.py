@@ -303,3 +303,34 @@ def test_a_kept_answer_is_not_given_to_another_request(make_world: MakeWorld) ->
     found = tenant.do(small, call("echo", 0x10_0002, 2, OUT, ROOM), data=b"\xa1a\xa1b", look=(OUT, 5))
     assert found.returned[0] == -3 and found.seen[3:5] == b"\xa1b"
     assert tenant.used("key-value") == (2, 0)
+
+
+STRAIGHT = """(module (import "penstock" "now_ms" (func $now (result i64)))
+  (import "penstock" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 2) (data (i32.const 64) "after")
+  (func (export "penstock_v1_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "penstock_v1_transform") (param i32 i32) (result i64)
+    (drop (call $now)) (call $log (i32.const 2) (i32.const 64) (i32.const 5)) (i64.const 0)))"""
+
+
+def test_with_strict_the_very_next_call_does_nothing(make_world: MakeWorld) -> None:
+    """Without a loop or a function in between, where an interrupt would be looked for."""
+    from schemas.capabilities import Grants
+    from tests.sandbox.guests import kinds, spec, wat
+
+    granted = Grants((grant("clock", until_ms=0), grant("log")), strict=True)
+    report = make_world().sandbox.load(spec(capabilities=granted), wat(STRAIGHT)).run(batch([b"x"]))
+    assert kinds(report.outcomes) == ["capability"]
+    assert not report.logs
+
+
+def test_a_guest_that_the_host_stops_did_not_run_into_its_deadline(make_world: MakeWorld) -> None:
+    from sandbox.host import HostImport
+    from tests.sandbox.guests import kinds, spec, wat
+
+    wasm = wat("""(module (import "test" "stop" (func $stop)) (func $inner (param i32))
+      (memory (export "memory") 2) (func (export "penstock_v1_alloc") (param i32) (result i32) (i32.const 1024))
+      (func (export "penstock_v1_transform") (param i32 i32) (result i64) (call $stop) (call $inner (i32.const 1)) (i64.const 0)))""")
+    stop = HostImport("stop", (), None, lambda state, memory: state.trap(), module="test")
+    report = make_world(extra=(stop,)).sandbox.load(spec(), wasm).run(batch([b"x"]))
+    assert kinds(report.outcomes) == ["trap"]
