@@ -15,7 +15,7 @@ from typing import Any
 from bench import figures, model, results
 from bench.bounds import Bounds
 from bench.orders import BYTES
-from bench.sandbox_tables import guests_table, isolation_table, sandbox_table, soak_table
+from bench.sandbox_tables import guests_table, isolation_table, lookups_table, sandbox_table, soak_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "bench" / "RESULTS.md", ROOT / "docs" / "scaling.md")
@@ -253,6 +253,7 @@ TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "sandbox": ("sandbox", sandbox_table),
     "isolation": ("isolation", isolation_table),
     "guests": ("guests", guests_table),
+    "lookups": ("lookups", lookups_table),
     "soak": ("soak", soak_table),
     "prices": ("growth", prices_table),
     "model-checked": ("growth", checked_table),

@@ -1,4 +1,4 @@
-"""The tables of `results/sandbox.json`, `results/isolation.json`, `results/guests.json` and `results/soak.json`."""
+"""The tables of `results/sandbox.json`, `results/isolation.json`, `results/guests.json`, `results/lookups.json` and `results/soak.json`."""
 
 from __future__ import annotations
 
@@ -97,6 +97,23 @@ def guests_table(found: Found) -> str:
         for name, each in found["rows"].items()
     ]
     head = ["language", "module", "an event, fresh guests", "reused", "starting", "memory", "mark (size, time)"]
+    return f"Batches of {found['batch']}, {found['rounds']} rounds. {_where(found)}\n\n{_table(head, rows)}"
+
+
+def lookups_table(found: Found) -> str:
+    """Look-ups by a guest, out of the cache and out of SQLite."""
+    rows = [
+        (
+            name,
+            f"{each['us']:.2f} µs",
+            f"{each['per_s']:,.0f}/s",
+            f"≥ {found['mark_per_s']:,}/s: {_verdict(each['per_s'] >= found['mark_per_s'])}"
+            if name.endswith("cached")
+            else "",
+        )
+        for name, each in found["rows"].items()
+    ]
+    head = ["", "a look-up", "look-ups", "mark"]
     return f"Batches of {found['batch']}, {found['rounds']} rounds. {_where(found)}\n\n{_table(head, rows)}"
 
 
