@@ -23,7 +23,7 @@ from sandbox.session import Session
 from schemas.errors import ModuleFault
 from schemas.outcome import Outcome, ViolationKind
 from schemas.specs import InstancePolicy, IsolationLevel
-from tests.sandbox.guests import LIMITS, batch, guest, kinds, spec, violation
+from tests.sandbox.guests import LIMITS, batch, guest, kinds, spec, values, violation
 from tests.sandbox.process import attacker
 
 ROOT = Path(__file__).parents[3]
@@ -516,3 +516,27 @@ def test_a_bug_in_a_host_function_is_no_verdict_and_ends_the_process(den: Den) -
     with pytest.raises(ZeroDivisionError):
         transformer.run(batch([b"a"]))
     assert not any(map(psutil.pid_exists, before))
+
+
+def test_threads_share_processes_and_no_answers(den: Den) -> None:
+    """Four lanes at once: each gets its own events back, from at most as many processes as there are lanes."""
+    transformer = den.sandbox.load(spec(isolation=PROCESS, limits=LIMITS.with_(deadline_ms=5_000)), guest("parrot"))
+    wrong: list[object] = []
+
+    def lane(number: int) -> None:
+        session = transformer.session()
+        for turn in range(25):
+            mine = b"%d/%d" % (number, turn)
+            answer = b"=" + b"\x91\x92\x01\xc4" + bytes([len(mine)]) + mine
+            (outcome,) = session.run(batch([answer])).outcomes
+            if values(outcome) != [mine]:
+                wrong.append(outcome)
+        session.close()
+
+    threads = [threading.Thread(target=lane, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert 1 <= kennel(transformer).started <= 5
