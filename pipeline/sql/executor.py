@@ -185,7 +185,7 @@ class ProcedureExecutor:
             if key not in self._procedures:
                 self._procedures[key] = self._load(spec, function, left)
                 while len(self._procedures) > PROCEDURES_MAX:
-                    self._procedures.pop(next(iter(self._procedures)))
+                    self._procedures.pop(next(iter(self._procedures))).close()
             return self._procedures[key]
 
     def _load(self, spec: TransformerSpec, function: str, left: frozenset[Capability]) -> Procedure:

@@ -184,8 +184,7 @@ class PostgresTriggers:
         )
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (INSTALL_LOCK,))
-            for part in SCHEMA:
-                connection.execute(part)
+            self._prepare()
             if trigger.name in [one.name for one in self.triggers()]:
                 if not replace:
                     problem = f"there is a trigger {trigger.name!r} already"
@@ -201,6 +200,17 @@ class PostgresTriggers:
                 ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, installed = true""",
                 (trigger.name, msgspec.json.encode(trigger).decode()),
             )
+
+    def _prepare(self) -> None:
+        """The schema and what is in it. Raises ConfigError where somebody else has laid one out: what is in it would be theirs."""
+        first, *others = SCHEMA
+        self._connection.execute(first)
+        mine = "SELECT pg_get_userbyid(nspowner) = current_user FROM pg_namespace WHERE nspname = 'penstock'"
+        if self._connection.execute(mine).fetchone() != (True,):
+            remedy = "install as that role, or drop the schema if it is not penstock's"
+            raise ConfigError(Fault("the schema `penstock` belongs to another role", remedy, path="penstock"))
+        for part in others:
+            self._connection.execute(part)
 
     def _columns(self, table: str) -> tuple[str, ...]:
         if "\0" in table:

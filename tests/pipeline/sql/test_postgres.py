@@ -387,6 +387,19 @@ def test_what_cannot_be_installed_changes_nothing(
     assert rows(db, "SELECT tgname FROM pg_trigger ORDER BY 1") == [("ours",), ("taken",)]
 
 
+def test_a_schema_that_somebody_else_laid_out_is_not_used(
+    db: psycopg.Connection[Any], triggers: PostgresTriggers, executor: ProcedureExecutor
+) -> None:
+    """Who owns the schema may replace what is in it, and would be handed every row."""
+    user = f"mallory_{next(_numbers)}"
+    db.execute(f"CREATE ROLE {user}; CREATE SCHEMA penstock AUTHORIZATION {user}")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="the schema `penstock` belongs to another role — install as that role"):
+        triggers.register_trigger("t", "clerk", "approve", Event.AFTER_INSERT)
+    assert rows(db, "SELECT tgname FROM pg_trigger") == []
+    db.execute(f"DROP SCHEMA penstock; DROP ROLE {user}")  # type: ignore[arg-type]
+    triggers.register_trigger("t", "clerk", "approve", Event.AFTER_INSERT)
+
+
 def test_nothing_to_drop(triggers: PostgresTriggers) -> None:
     assert triggers.triggers() == []
     with pytest.raises(ConfigError, match="there are: none"):
