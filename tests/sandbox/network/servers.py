@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -83,8 +84,11 @@ class Server:
         self._changed = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_forever, name="test server", daemon=True)
         self._thread.start()
-        self._server = self._call(asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls()))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        listening = socket.create_server(("127.0.0.1", 0))
+        if not self.reads:  # so that a request does not fit into what the system keeps between the two
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.port: int = listening.getsockname()[1]
+        self._server = self._call(asyncio.start_server(self._accept, sock=listening, ssl=self._tls()))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,6 +140,7 @@ class Server:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
         if not self.reads:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
             while not writer.is_closing():  # a reset is seen by who writes
                 writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
                 await asyncio.sleep(0.01)

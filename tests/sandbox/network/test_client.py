@@ -329,6 +329,27 @@ def test_a_call_ends_with_its_time_whatever_the_other_side_does(serve: Serve, br
     server.wait_until_closed()
 
 
+def test_what_a_server_does_not_read_holds_nothing_open(
+    serve: Serve, browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system would keep a mebibyte for a neighbour; over a real network it does not, and the rest waits in our process."""
+    make = Line._socket
+    made: list[socket.socket] = []
+
+    def made_small(line: Line, where: tuple[object, ...]) -> socket.socket:
+        made.append(make(line, where))
+        made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return made[-1]
+
+    monkeypatch.setattr(Line, "_socket", made_small)
+    server = serve(silence, reads=False)
+    browser = browse(server, timeout_ms=10_000)
+    fails(ERROR_DEADLINE, lambda: browser.ask("POST", at(server), body=bytes(1 << 20), budget_ms=200))
+    server.wait_until_closed()
+    browser.client.close()
+    assert [one.fileno() for one in made] == [-1]
+
+
 def test_no_more_connections_than_granted(serve: Serve, browse: Browse) -> None:
     """Idle ones count: they are closed to make room for another host."""
     arrived = 0
