@@ -91,7 +91,7 @@ class PostgresConnection:
     ) -> list[Row]:
         """See Database."""
         types, texts = _bound(parameters)
-        with self._transaction(budget, read_only=True):
+        with _translated(), self._transaction(budget, read_only=True):
             names = self._prepared(statement, types)
             check_names(names)
             bounded = _bounded(statement, len(names), scope)
@@ -104,7 +104,7 @@ class PostgresConnection:
     ) -> list[int]:
         """See Database."""
         asked = [(statement, *_bound(parameters)) for statement, parameters in changes]
-        with self._transaction(budget, read_only=False):
+        with _translated(), self._transaction(budget, read_only=False):
             for statement, types, _ in asked:
                 self._classify(scope, Kind.CHANGE, statement, types, budget)
             admit()
@@ -119,7 +119,7 @@ class PostgresConnection:
     def lookup(self, scope: DatabaseScope, table: str, keys: Sequence[Key], budget: Budget) -> list[Row | None]:
         """See Database."""
         found: list[Row | None] = [None] * len(keys)
-        with self._transaction(budget, read_only=True):
+        with _translated(), self._transaction(budget, read_only=True):
             statement = self._classes.lookup(self._ask, scope, table, budget)
             names = self._prepared(statement, (0,))
             for at, *values in self._rows(scope, _bounded(statement, len(names), scope), (0,), (key_array(keys),)):
@@ -155,7 +155,7 @@ class PostgresConnection:
         """The columns of its rows. Runs nothing of it."""
         self._check(self._raw.prepare(b"", statement.encode(), types))
         described = self._check(self._raw.describe_prepared(b""))
-        names = [(described.fname(at) or b"").decode() for at in range(described.nfields)]
+        names = [(described.fname(at) or b"").decode("utf-8", "replace") for at in range(described.nfields)]
         if not names:
             raise invalid("the statement has no rows: changing is db_execute's")
         if len(names) > COLUMNS_MAX:
@@ -217,7 +217,7 @@ class PostgresConnection:
         result = self._check(raw)
         return [
             [
-                None if (one := result.get_value(at, column)) is None else one.decode()
+                None if (one := result.get_value(at, column)) is None else one.decode("utf-8", "replace")
                 for column in range(result.nfields)
             ]
             for at in range(result.ntuples)
@@ -254,6 +254,17 @@ class PostgresConnection:
 
         if self._told is not None:
             self._told.append((result.error_field(DiagnosticField.MESSAGE_DETAIL) or b"").decode("utf-8", "replace"))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What psycopg raises when a connection breaks while it is used, as ours; libpq without an answer is a MemoryError there."""
+    from psycopg import Error
+
+    try:
+        yield
+    except (Error, MemoryError):
+        raise HostFailure(ERROR_UNAVAILABLE, "the connection broke") from None
 
 
 def _bounded(statement: str, columns: int, scope: DatabaseScope) -> str:

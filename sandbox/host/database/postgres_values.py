@@ -28,7 +28,7 @@ _DECODERS: dict[int, Callable[[bytes], Value]] = {
 
 def decoder(oid: int) -> Callable[[bytes], Value]:
     """For a column of this type."""
-    return _DECODERS.get(oid, bytes.decode)
+    return _DECODERS.get(oid, bytes.decode)  # the server sends no text that is not UTF-8
 
 
 def bound(value: Value) -> tuple[int, bytes | None]:

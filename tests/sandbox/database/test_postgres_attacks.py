@@ -364,3 +364,34 @@ def test_keys_of_any_type(postgres_shop: Shop, kind: str) -> None:
     postgres_shop.operator("GRANT ALL ON keyed TO PUBLIC")
     (row,) = postgres_shop.lookup("keyed", [key], EVERYTHING)
     assert row is not None and row["v"] == "v"
+
+
+def test_a_connection_that_breaks_within_a_call_is_unavailable_and_made_anew(postgres_shop: Shop) -> None:
+    """The server ends the session after the statement was found in scope, and before it runs."""
+
+    def end_it() -> None:
+        postgres_shop.operator(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'penstock' AND state <> 'idle'"
+        )
+
+    for ask in (
+        lambda: postgres_shop.database.query(SCOPE, "SELECT 1 AS one", [], Budget.of(10_000), end_it),
+        lambda: postgres_shop.database.change(SCOPE, [("DELETE FROM customers", [])], Budget.of(10_000), end_it),
+    ):
+        with pytest.raises(HostFailure) as caught:
+            ask()
+        assert caught.value.code == ERROR_UNAVAILABLE
+    assert postgres_shop.query("SELECT count(*) AS n FROM customers") == [{"n": 3}]
+
+
+def test_a_text_that_is_no_utf8_does_not_leave_the_server(postgres_server: Postgres, postgres_shop: Shop) -> None:
+    """Only a database without an encoding can have one."""
+    postgres_server.psql("CREATE DATABASE bare ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    user = str(postgres_shop.spec.dsn).rpartition("user=")[2]
+    database = PostgresDatabase(replace(postgres_shop.spec, dsn=postgres_server.dsn_of(user, "bare")))
+    asked = "SELECT convert_from('\\xff41'::bytea, 'SQL_ASCII') AS x"
+    with pytest.raises(HostFailure) as caught:
+        database.query(EVERYTHING, asked, [], Budget.of(10_000), postgres_shop._admit)
+    assert caught.value.code == ERROR_INVALID
+    database.close()
+    postgres_server.psql("DROP DATABASE bare WITH (FORCE)")
