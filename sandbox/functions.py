@@ -153,12 +153,12 @@ class FunctionRunner:
         name, limit = self._compiled.name, format_bytes(self._compiled.limits.memory_bytes)
         if "memory" in message:
             return MemoryQuotaExceeded(f"{name}: needs more than its {limit} of memory: {message}")
-        return SandboxError(f"{name}: cannot be instantiated: {message}")
-
         if "exceeds table limits" in message:
             return MemoryQuotaExceeded(
                 f"{name}: needs more than its {self._compiled.limits.table_elements} table elements: {message}"
             )
+        return SandboxError(f"{name}: cannot be instantiated: {message}")
+
     def _link_plan(self) -> LinkPlan:
         compiled = self._compiled
         return LinkPlan(

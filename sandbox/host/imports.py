@@ -193,12 +193,6 @@ class HostImport:
             return self.function(state, memory, *arguments)
         return self._counted(self.counts_as, state, memory, arguments)
 
-    def serve(self, state: HostState, memory: GuestMemory | None, arguments: Sequence[int]) -> int | None:
-        """What `invoke` does, within another import's call."""
-        if self.counts_as is None:
-            return self.function(state, memory, *arguments)
-        return self._counted(self.counts_as, state, memory, arguments)
-
     def _counted(
         self, capability: Capability, state: HostState, memory: GuestMemory | None, arguments: Sequence[int]
     ) -> int | None:
