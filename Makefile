@@ -5,7 +5,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help demo test check lint types imports format simulate mutations bench soak chaos fuzz clean
+.PHONY: help demo test check lint types imports format simulate mutations bench soak chaos fuzz fuzz-guided clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
 
@@ -63,6 +63,10 @@ chaos: .venv/.dev  ## real Kafka, and everything that can go wrong, in full (CHA
 fuzz: .venv/.dev  ## bad input at every door, 20 times as much of it as in the tests (EFFORT=20); SEED=n plays one again
 	@seed=$(or $(SEED),$$RANDOM); echo "seed $$seed (again: make fuzz SEED=$$seed EFFORT=$(or $(EFFORT),20))"; \
 	PENSTOCK_FUZZ=$(or $(EFFORT),20) PENSTOCK_FUZZ_SEED=$$seed $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$$seed $(FUZZ)
+
+fuzz-guided: .venv/.dev  ## coverage-guided: the memory bridge under atheris, where it installs: RUNS=1000000, SEED=n
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@seed=$(or $(SEED),$$RANDOM); echo "seed $$seed"; $(BIN)/python -m tests.fuzz.guided -runs=$(or $(RUNS),1000000) -seed=$$seed
 
 clean:  ## remove the environment and everything downloaded
 	rm -rf .venv .services .toolchains
