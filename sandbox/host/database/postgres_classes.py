@@ -142,6 +142,8 @@ def _wrong(found: Parsed, kind: Kind) -> str | _Invalid:
 def _out_of_scope(ask: Ask, found: Parsed, scope: DatabaseScope) -> str:
     if found.catalog_types:
         return "a type that looks names up in the catalog"
+    if found.session_names:
+        return "who is connected, and to what"
     if any(oid >= BUILT_IN_BELOW for oid in found.operators):
         return "an operator that is not PostgreSQL's own"
     return _functions_beyond(ask, found.functions) or _relations_beyond(ask, found.relations, scope)

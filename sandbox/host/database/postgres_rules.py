@@ -29,6 +29,8 @@ OPERATORS = frozenset({"opno", "eqop", "sortop"})
 TYPES = frozenset({"consttype", "resulttype", "paramtype"})
 CATALOG_TYPES = frozenset({24, 2202, 2203, 2204, 2205, 2206, 3769, 4089, 4096, 4191})
 """regproc, regclass and their like, whose texts are looked up in the catalog. Not regconfig: text search wants it."""
+NAME_TYPE = "19"
+"""`name`, in which PostgreSQL has the names of roles, databases and schemas."""
 _STABLE = """
 age array_agg array_to_json array_to_string concat concat_ws convert_from convert_to date date_part date_trunc
 enum_first enum_last enum_range extract format generate_series json_agg json_build_array json_build_object
@@ -62,6 +64,8 @@ class Parsed:
     functions: frozenset[int]
     operators: frozenset[int]
     catalog_types: bool
+    session_names: bool
+    """Asks who is connected, and to what: `current_user`, `current_catalog` and their like are syntax, no functions."""
     unreadable: bool = False
     """A label is followed by no number: this server writes trees of a shape that is not known here."""
 
@@ -94,7 +98,16 @@ def parsed(tree: str) -> Parsed:
         functions=_those(numbers, FUNCTIONS),
         operators=_those(numbers, OPERATORS),
         catalog_types=bool(_those(numbers, TYPES) & CATALOG_TYPES),
+        session_names=_asks_session(tokens),
         unreadable=unreadable,
+    )
+
+
+def _asks_session(tokens: list[str]) -> bool:
+    """Those of these values that are times have other types."""
+    places = (at for at, token in enumerate(tokens) if token == "SQLVALUEFUNCTION")
+    return any(
+        tokens[at + 1 : at + 2] != [":op"] or tokens[at + 3 : at + 5] in ([":type", NAME_TYPE], []) for at in places
     )
 
 
