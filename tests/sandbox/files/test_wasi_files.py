@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from sandbox.host import WASI
+from sandbox.host.files.wasi import SERVED
 from sandbox.host.wasi_errno import Errno
 from schemas.abi import ERROR_DENIED
 from schemas.capabilities import FILESYSTEM, Capability, Grant
@@ -404,3 +408,32 @@ def test_two_folders_of_two_grants(disk: Disk) -> None:
     assert system.open("file", 0, WRITE, at=4)[0] is OK
     assert system.open("file", 0, READ, at=4)[0] is Errno.NOTCAPABLE
     disk.state.shim.close()
+
+
+WORDS = st.sampled_from(
+    [0, 1, 2, 3, 4, 5, 8, TEXT, VECTORS, OUT, BUFFER, (3 << 20) - 1, 3 << 20, 0x7FFFFFFF, 0xFFFFFFFF]
+) | (st.integers(0, 2**64 - 1))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    calls=st.lists(st.tuples(st.sampled_from(sorted(SERVED)), st.lists(WORDS, min_size=10, max_size=10)), max_size=8)
+)
+def test_any_calls_with_any_arguments_are_answered(disk: Disk, calls: list[tuple[str, list[int]]]) -> None:
+    """No exception, nothing outside the folder, and all is closed in the end."""
+    disk.put("plain")
+    disk.grant(disk.scope())
+    system = System(disk)
+    system.text("plain")
+    system.memory.write(VECTORS, struct.pack("<IIII", BUFFER, 4, BUFFER, 4))
+    system.call("path_open", 3, 0, TEXT, 5, 0, RDWR, 0, 0, OUT)
+    for name, words in calls:
+        kinds = system.imports[WASI, name].parameters
+        system.call(
+            name,
+            *(word & (0xFFFFFFFF if kind == "i32" else 2**64 - 1) for word, kind in zip(words, kinds, strict=False)),
+        )
+    if disk.state.wasi is not None:
+        disk.state.wasi.close()
+    assert not descriptors(disk.folder)
+    assert sorted(one.name for one in disk.folder.iterdir()) == ["granted", "secret"]
