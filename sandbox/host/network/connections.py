@@ -3,7 +3,7 @@
 Threat: DNS rebinding. A name is looked up once for each new connection; all its addresses are checked, and the socket is made for
 one of those and checked once more. There is no second look-up and no cache that could answer something else.
 
-And servers that never stop talking: aiohttp keeps whole answers that nobody asked for, behind the wanted one and on idle connections. So
+And servers that never stop talking: aiohttp reads interim answers and empty lines without end, and keeps some of what comes later. So
 what a socket may receive is counted down where it is received, and a connection that goes beyond that ends.
 """
 
