@@ -14,7 +14,7 @@ from sandbox.errors import CapabilityDenied
 from sandbox.host import known_imports
 from sandbox.sections import append_custom
 from schemas.abi import IMPORT_MODULE
-from schemas.capabilities import NEEDED_FOR, PROFILES, Capability
+from schemas.capabilities import PROFILES, Capability
 from schemas.errors import ConfigError, ModuleFault
 from tests.hostile.conftest import MakeWorld
 from tests.hostile.rig import grant
@@ -25,7 +25,11 @@ GUEST = """(memory (export "memory") 2)
   (data (i32.const 8) "\\91\\c0")
   (func (export "penstock_v1_transform") (param i32 i32) (result i64) (i64.const 0x800000002))"""
 COMPONENT = (Path(__file__).parent.parent / "guests" / "component.wat").read_text()
-SERVED = [name for (module, name), one in known_imports().items() if module == IMPORT_MODULE and one.capability]
+SERVED = {
+    name: one.capability
+    for (module, name), one in known_imports().items()
+    if module == IMPORT_MODULE and one.capability
+}
 REQUEST = "(param i32 i32 i32 i32) (result i32)"
 
 
@@ -52,14 +56,14 @@ def type_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_an_import_that_nothing_grants_is_refused_with_the_line_to_add(sandbox: Sandbox, name: str) -> None:
-    needed = NEEDED_FOR[name]
+    needed = SERVED[name]
     wasm = importing(f'(import "penstock" "{name}" (func {type_of(name)}))')
     refused(sandbox, wasm, rf"imports penstock\.{name}, which needs the capability `{needed}`")
 
 
 @pytest.mark.parametrize("name", SERVED)
 def test_every_other_capability_together_does_not_grant_an_import(sandbox: Sandbox, name: str) -> None:
-    needed = NEEDED_FOR[name]
+    needed = SERVED[name]
     others = frozenset(Capability) - {Capability(needed)}
     refused(sandbox, importing(f'(import "penstock" "{name}" (func {type_of(name)}))'), f"`{needed}`", others)
 
