@@ -142,10 +142,10 @@ def test_a_guests_words_cannot_steer_a_terminal(sandbox: Sandbox) -> None:
     name = "\\1b[2J\\e2\\80\\aeevil"
     text = f"""(module (import "penstock" "fail" (func $fail (param i32 i32 i32 i32)))
       (memory (export "memory") 1)
-      (data (i32.const 0) "bad\\1b[31m\\0d\\00")
+      (data (i32.const 16) "bad\\1b[31m\\0d\\00")
       (func (export "penstock_v1_alloc") (param i32) (result i32) (i32.const 1024))
       (func $"{name}" (export "penstock_v1_transform") (param i32 i32) (result i64)
-        (call $fail (i32.const 0) (i32.const 10) (i32.const 0) (i32.const 10)) (i64.const 0)))"""
+        (call $fail (i32.const 16) (i32.const 10) (i32.const 16) (i32.const 10)) (i64.const 0)))"""
     verdict = violation(sandbox.load(spec(), wat(text)).run(batch([b"x"])).outcomes[0])
     said = verdict.code + verdict.message + verdict.backtrace
     assert "bad" in said
