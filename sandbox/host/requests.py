@@ -1,7 +1,7 @@
 """Imports that take a request and write an answer, both msgpack: one shape, one place where bounds, codes and counting are.
 
 `(request_ptr, request_len, out_ptr, out_capacity) -> i32`: the answer's length, or a negative code. When the answer does not fit,
-its length stands as a u32 at `out_ptr` and the code is -3. The guest then asks again with as much room; the answer was kept, so
+its length stands as a u32 at `out_ptr` (0 where no room would do: an answer over a cap) and the code is -3. The guest then asks again with as much room; the answer was kept, so
 that a request is not sent, written or counted twice.
 """
 
@@ -106,6 +106,8 @@ def request_import(
         if answer is None:
             served = _serve(state, name, capability, serve, raw)
             if isinstance(served, int):
+                if served == ERROR_TOO_LARGE:
+                    _tell_size(memory, 0, out, room)  # no room would do
                 return served
             answer = served
         return _give(state, memory, (name, raw, answer), out, room)
@@ -124,9 +126,13 @@ def _give(state: HostState, memory: GuestMemory, answered: tuple[str, bytes, byt
         memory.write(out, answer)
         return len(answer)
     state.answered = answered
-    if room >= SIZE_BYTES:
-        memory.write(out, len(answer).to_bytes(SIZE_BYTES, "little"))
+    _tell_size(memory, len(answer), out, room)
     return ERROR_TOO_LARGE
+
+
+def _tell_size(memory: GuestMemory, size: int, out: int, room: int) -> None:
+    if room >= SIZE_BYTES:
+        memory.write(out, size.to_bytes(SIZE_BYTES, "little"))
 
 
 def _serve(state: HostState, name: str, capability: Capability, serve: Serve, raw: bytes) -> bytes | int:

@@ -24,8 +24,8 @@ from sandbox.process.confinement import confine, die_with
 from sandbox.process.forwarding import forwarders
 from sandbox.process.guest import ProcessPlan
 from sandbox.process.protocol import (
-    EXIT_BROKEN,
-    EXIT_MEMORY,
+    ENDED_BROKEN,
+    ENDED_MEMORY,
     Boot,
     Close,
     Cross,
@@ -60,9 +60,9 @@ def main(parent: int) -> None:
     try:
         Servant(channel).serve()
     except MemoryError:
-        os._exit(EXIT_MEMORY)
+        os._exit(ENDED_MEMORY)
     except BaseException:
-        os._exit(EXIT_BROKEN)
+        os._exit(ENDED_BROKEN)
 
 
 class CodeAtHand:

@@ -14,7 +14,7 @@ from sandbox.host import WASI, Denied, Gate, HostImport, HostState, Services, gr
 from sandbox.host.wasi_state import STDERR
 from sandbox.memory import GuestMemory
 from sandbox.process.channel import Channel
-from sandbox.process.protocol import EXIT_PROTOCOL, Call, Memory, Read, Result, Write
+from sandbox.process.protocol import ENDED_PROTOCOL, Call, Memory, Read, Result, Write
 from schemas.capabilities import FILESYSTEM, Capability
 
 OWN = frozenset({Capability.LOG, Capability.CLOCK, Capability.RANDOM})
@@ -86,11 +86,11 @@ def _attend(channel: Channel, state: HostState, memory: GuestMemory | None) -> i
                 try:
                     memory.write(message.address, plain)
                 except OutOfBounds:
-                    os._exit(EXIT_PROTOCOL)
+                    os._exit(ENDED_PROTOCOL)
             case Result():
                 return _end(state, message)
             case _:
-                os._exit(EXIT_PROTOCOL)
+                os._exit(ENDED_PROTOCOL)
 
 
 def _end(state: HostState, result: Result) -> int | None:

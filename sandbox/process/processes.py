@@ -23,7 +23,7 @@ import msgspec
 from sandbox.process.confinement import CPU_SECONDS, Posture
 from sandbox.process.protocol import (
     CONTROL_BYTES_MAX,
-    EXIT_MEMORY,
+    ENDED_MEMORY,
     HEAD,
     RECEIVE_BYTES,
     Boot,
@@ -164,8 +164,8 @@ class Process:
 def death(code: int) -> Breach:
     """What the end of a process with this exit code amounts to."""
     if code >= 0:
-        kind = ViolationKind.MEMORY if code == EXIT_MEMORY else ViolationKind.TRAP
-        why = "had too little memory" if code == EXIT_MEMORY else f"ended with exit code {code}"
+        kind = ViolationKind.MEMORY if code == ENDED_MEMORY else ViolationKind.TRAP
+        why = "had too little memory" if code == ENDED_MEMORY else f"ended with exit code {code}"
         return Breach(kind, f"its process {why}")
     name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
     if -code == signal.SIGSYS:

@@ -17,11 +17,11 @@ CONTROL_BYTES_MAX = 256 << 10
 """The msgpack part of what a guest's process says, without the log lines that it may hold."""
 RECEIVE_BYTES = 64 << 10
 COUNT_MAX = (1 << 62) - 1
-EXIT_BROKEN = 70
+ENDED_BROKEN = 70
 """How a guest's process ends over a fault of its own."""
-EXIT_MEMORY = 71
+ENDED_MEMORY = 71
 """... which had too little memory, beside the guest's."""
-EXIT_PROTOCOL = 72
+ENDED_PROTOCOL = 72
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 Word = int

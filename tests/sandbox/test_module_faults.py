@@ -290,7 +290,9 @@ def test_config_for_a_module_that_takes_none(sandbox: Sandbox) -> None:
         sandbox.load(spec(config={"a": 1}), guest("counter"))
 
 
-@pytest.mark.parametrize("function", ["penstock_v1_alloc", "penstock_v1_configure", "penstock_v1_cursor", "_initialize"])
+@pytest.mark.parametrize(
+    "function", ["penstock_v1_alloc", "penstock_v1_configure", "penstock_v1_cursor", "_initialize"]
+)
 def test_the_function_is_none_of_the_abis_own(sandbox: Sandbox, function: str) -> None:
     """It would be called with a frame, as what it is not: raw words by position, which nothing checks any more."""
     with pytest.raises(ModuleFault, match=f"`{function}` is the ABI's own, and takes no frame"):

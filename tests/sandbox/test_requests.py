@@ -141,6 +141,13 @@ def test_a_failure_is_its_code(run: Run, echo: Echo) -> None:
     assert (report.uses[0].allowed, report.uses[0].denied) == (1, 0)
 
 
+def test_an_answer_over_a_cap_names_no_size(run: Run, echo: Echo) -> None:
+    echo.failure = HostFailure(ERROR_TOO_LARGE, "too many rows")
+    status, small, answer = answered(run(ask(1, room=8)).outcomes[0])
+    assert (status, small, answer[:4]) == (ERROR_TOO_LARGE, 1, b"\0\0\0\0")
+    assert echo.calls == 1
+
+
 def test_uses_run_out_and_come_back_with_the_window(make_bench: Callable[..., Bench], run: Run, echo: Echo) -> None:
     three = Grants((Grant(frozenset({Capability.KEY_VALUE}), uses=3),))
     report = run(*[ask(1)] * 5, grants=three)
