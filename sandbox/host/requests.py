@@ -1,8 +1,8 @@
 """Imports that take a request and write an answer, both msgpack: one shape, one place where bounds, codes and counting are.
 
 `(request_ptr, request_len, out_ptr, out_capacity) -> i32`: the answer's length, or a negative code. When the answer does not fit,
-its length stands as a u32 at `out_ptr` (0 where no room would do: an answer over a cap) and the code is -3. The guest then asks again with as much room; the answer was kept, so
-that a request is not sent, written or counted twice.
+its length stands as a u32 at `out_ptr` (0 where no room would do: an answer over a cap) and the code is -3. The guest then asks
+again with as much room; the answer was kept, so that a request is not sent, written or counted twice.
 """
 
 from __future__ import annotations
