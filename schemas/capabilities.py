@@ -78,7 +78,9 @@ NEEDED_FOR: Mapping[str, str] = {
     "kv_delete": "key-value",
     "lookup": "database-read",
     "lookup_many": "database-read",
+    "db_query": "database-query",
     "db_execute": "database-write",
+    "db_transaction": "database-transaction",
 }
 """ABI v1's imports and the capability each needs."""
 

@@ -25,7 +25,7 @@ from sandbox import Sandbox, Transformer
 from sandbox.host import HostImport, HostState, Services
 from sandbox.memory import GuestMemory
 from sandbox.sections import MalformedModuleError, limit_memory, read_sections
-from schemas.capabilities import NEEDED_FOR
+from schemas.capabilities import NEEDED_FOR, Capability
 from schemas.errors import ModuleFault
 from schemas.event import Batch, Event
 from schemas.limits import Limits
@@ -105,7 +105,8 @@ def sandbox(host: Host) -> Iterator[Sandbox]:
 
 
 def load(sandbox: Sandbox, probe: bytes, limits: Limits = LIMITS, **changes: Any) -> Transformer:
-    spec = TransformerSpec(name="probe", module=Path("probe.wasm"), limits=limits, capabilities=SERVED, **changes)
+    granted = frozenset(Capability)
+    spec = TransformerSpec(name="probe", module=Path("probe.wasm"), limits=limits, capabilities=granted, **changes)
     return sandbox.load(spec, probe)
 
 
@@ -197,6 +198,9 @@ LONG = b"x" * 100_000
         ("lookup users 7", "lookup", ["users", "7"], None, b""),
         ("lookups users", "lookup_many", ["users", [1, "two"]], [{"name": "a"}, None], b"2"),
         ("execute UPDATE", "db_execute", ["UPDATE", [-5, 2.5, None, b"x", True]], 3, b"3"),
+        ("query SELECT", "db_query", ["SELECT", [7, "two"]], [{"name": "a"}, {"name": "b", "n": 2**63}], b"a b"),
+        ("select SELECT", "db_query", ["SELECT", []], [], b"0"),
+        ("transaction A B", "db_transaction", [["A", [1, b"x"]], ["B", []]], [1, 0], b"1 0 "),
         (
             "http http://x",
             "http_request",
@@ -214,7 +218,9 @@ def test_what_the_host_is_asked_and_answers(
     assert (name, asked) in host.asked
 
 
-@pytest.mark.parametrize(("code", "words"), [(-1, "denied"), (-3, "too large"), (-4, "unavailable"), (-5, "deadline")])
+@pytest.mark.parametrize(
+    ("code", "words"), [(-1, "denied"), (-3, "too large"), (-4, "unavailable"), (-5, "deadline"), (-6, "invalid")]
+)
 def test_what_the_host_refuses_is_an_error(sandbox: Sandbox, probe: bytes, host: Host, code: int, words: str) -> None:
     host.errors["kv_get"] = code
     found = verdict(run(load(sandbox, probe), "get k")[0])
@@ -222,9 +228,12 @@ def test_what_the_host_refuses_is_an_error(sandbox: Sandbox, probe: bytes, host:
     assert words in found.message
 
 
-@pytest.mark.parametrize("word", ["lookups users", "execute UPDATE", "http http://x", "read a.txt"])
+@pytest.mark.parametrize(
+    "word", ["lookups users", "execute UPDATE", "query SELECT", "transaction A B", "http http://x", "read a.txt"]
+)
 def test_an_answer_that_makes_no_sense_is_an_error(sandbox: Sandbox, probe: bytes, host: Host, word: str) -> None:
-    host.answers = dict.fromkeys(("lookup_many", "db_execute", "http_request", "file_read"), "nonsense")
+    asked = ("lookup_many", "db_execute", "db_query", "db_transaction", "http_request", "file_read")
+    host.answers = dict.fromkeys(asked, "nonsense")
     assert "cannot be read" in verdict(run(load(sandbox, probe), word)[0]).message
 
 

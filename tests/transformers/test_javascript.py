@@ -21,7 +21,7 @@ from sandbox import Sandbox, Transformer
 from sandbox.host import Services
 from sandbox.sections import MalformedModuleError, read_sections
 from sandbox.snapshot import SnapshotError, snapshot
-from schemas.capabilities import NEEDED_FOR
+from schemas.capabilities import NEEDED_FOR, Capability
 from schemas.errors import ModuleFault
 from schemas.event import Batch, Event
 from schemas.limits import PROFILES, Limits
@@ -33,7 +33,6 @@ from tests.transformers.test_go import Host
 PROBE = Path(__file__).parent / "javascript" / "probe"
 SDK = sdk_folder("javascript")
 LIMITS = PROFILES["untrusted"].with_(deadline_ms=10_000)
-SERVED = frozenset({"log", "clock", "random"})
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,8 @@ def sandbox(host: Host) -> Iterator[Sandbox]:
 
 
 def load(sandbox: Sandbox, probe: bytes, limits: Limits = LIMITS, **changes: Any) -> Transformer:
-    spec = TransformerSpec(name="probe", module=Path("probe.wasm"), limits=limits, capabilities=SERVED, **changes)
+    granted = frozenset(Capability)
+    spec = TransformerSpec(name="probe", module=Path("probe.wasm"), limits=limits, capabilities=granted, **changes)
     return sandbox.load(spec, probe)
 
 
@@ -275,6 +275,9 @@ LONG = b"x" * 100_000
         ("lookup users 7", "lookup", ["users", "7"], None, b"none"),
         ("lookups users", "lookup_many", ["users", [1, "two"]], [{"name": "a"}, None], b"2"),
         ("execute UPDATE", "db_execute", ["UPDATE", [-5, 2.5, None, b"x", True, 2**63]], 3, b"3"),
+        ("query SELECT", "db_query", ["SELECT", [7, "two"]], [{"name": "a"}, {"name": "b", "n": 2**63}], b"a b"),
+        ("select SELECT", "db_query", ["SELECT", []], [], b"0"),
+        ("transaction A B", "db_transaction", [["A", [1, b"x"]], ["B", []]], [1, 0], b"1 0"),
         (
             "http http://x",
             "http_request",
@@ -292,7 +295,7 @@ def test_what_the_host_is_asked_and_answers(
     assert (name, asked) in host.asked
 
 
-@pytest.mark.parametrize(("status", "words"), [(-1, "denied"), (-4, "unavailable"), (-5, "deadline")])
+@pytest.mark.parametrize(("status", "words"), [(-1, "denied"), (-4, "unavailable"), (-5, "deadline"), (-6, "invalid")])
 def test_what_the_host_refuses_is_an_error(sandbox: Sandbox, probe: bytes, host: Host, status: int, words: str) -> None:
     host.errors["kv_get"] = status
     assert f"HostError: the value of k: {words}" in verdict(run(load(sandbox, probe), "get k")[0]).message

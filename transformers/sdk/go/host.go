@@ -12,6 +12,7 @@ var (
 	ErrTooLarge    = errors.New("penstock: too large for one call")
 	ErrUnavailable = errors.New("penstock: unavailable")
 	ErrDeadline    = errors.New("penstock: the deadline is too near")
+	ErrInvalid     = errors.New("penstock: invalid: the host does not take such a request")
 	errAnswer      = errors.New("penstock: the host's answer cannot be read")
 )
 
@@ -23,6 +24,8 @@ func failure(code int32) error {
 		return ErrTooLarge
 	case -5:
 		return ErrDeadline
+	case -6:
+		return ErrInvalid
 	}
 	return ErrUnavailable
 }
@@ -177,16 +180,65 @@ func LookupMany(table string, keys []any) ([]map[string]any, error) {
 
 // Execute runs a statement with its parameters, and tells how many rows it changed. Needs `database-write`.
 func Execute(statement string, parameters ...any) (int64, error) {
-	if parameters == nil {
-		parameters = []any{}
-	}
-	answer, err := ask(hostDbExecute, appendAny(appendText(appendArrayHead(nil, 2), statement), parameters))
+	answer, err := ask(hostDbExecute, appendStatement(nil, statement, parameters))
 	if err != nil {
 		return 0, err
 	}
 	changed := answer.integer()
 	if answer.bad {
 		return 0, errAnswer
+	}
+	return changed, nil
+}
+
+func appendStatement(out []byte, statement string, parameters []any) []byte {
+	return appendAny(appendText(appendArrayHead(out, 2), statement), parameters)
+}
+
+// Query is the rows of a statement that only reads. Needs `database-query`.
+func Query(statement string, parameters ...any) ([]map[string]any, error) {
+	answer, err := ask(hostDbQuery, appendStatement(nil, statement, parameters))
+	if err != nil {
+		return nil, err
+	}
+	list, ok := answer.any().([]any)
+	if answer.bad || !ok {
+		return nil, errAnswer
+	}
+	rows := make([]map[string]any, len(list))
+	for at, one := range list {
+		if rows[at], ok = one.(map[string]any); !ok {
+			return nil, errAnswer
+		}
+	}
+	return rows, nil
+}
+
+// Statement is one of a transaction's.
+type Statement struct {
+	Text       string
+	Parameters []any
+}
+
+// Transaction runs statements of which all happen or none, and tells how many rows each changed. Needs `database-transaction`.
+func Transaction(statements ...Statement) ([]int64, error) {
+	request := appendArrayHead(nil, len(statements))
+	for _, one := range statements {
+		request = appendStatement(request, one.Text, one.Parameters)
+	}
+	answer, err := ask(hostDbTransaction, request)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := answer.any().([]any)
+	if answer.bad || !ok || len(list) != len(statements) {
+		return nil, errAnswer
+	}
+	changed := make([]int64, len(list))
+	for at, one := range list {
+		if changed[at], ok = one.(int64); !ok {
+			return nil, errAnswer
+		}
 	}
 	return changed, nil
 }

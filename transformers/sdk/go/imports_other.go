@@ -63,3 +63,11 @@ func hostLookupMany(request unsafe.Pointer, length uint32, out unsafe.Pointer, r
 func hostDbExecute(request unsafe.Pointer, length uint32, out unsafe.Pointer, room uint32) int32 {
 	return unavailableHere
 }
+
+func hostDbQuery(request unsafe.Pointer, length uint32, out unsafe.Pointer, room uint32) int32 {
+	return unavailableHere
+}
+
+func hostDbTransaction(request unsafe.Pointer, length uint32, out unsafe.Pointer, room uint32) int32 {
+	return unavailableHere
+}

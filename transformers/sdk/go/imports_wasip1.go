@@ -48,3 +48,9 @@ func hostLookupMany(request unsafe.Pointer, length uint32, out unsafe.Pointer, r
 
 //go:wasmimport penstock db_execute
 func hostDbExecute(request unsafe.Pointer, length uint32, out unsafe.Pointer, room uint32) int32
+
+//go:wasmimport penstock db_query
+func hostDbQuery(request unsafe.Pointer, length uint32, out unsafe.Pointer, room uint32) int32
+
+//go:wasmimport penstock db_transaction
+func hostDbTransaction(request unsafe.Pointer, length uint32, out unsafe.Pointer, room uint32) int32

@@ -110,7 +110,7 @@ declare module "penstock" {
 
   /** A host function's refusal. */
   export class HostError extends Error {
-    readonly code: "denied" | "bad-range" | "too-large" | "unavailable" | "deadline" | "unknown";
+    readonly code: "denied" | "bad-range" | "too-large" | "unavailable" | "deadline" | "invalid" | "unknown";
   }
   /** `log`. A line is cut at 4 KiB. `console` does the same, and nothing without the capability. */
   export function log(level: "trace" | "debug" | "info" | "warning" | "error", ...values: unknown[]): void;
@@ -132,10 +132,15 @@ declare module "penstock" {
   };
   /** `key-value` */
   export const kv: { get(key: string): Uint8Array | null; put(key: string, value: Uint8Array): void; delete(key: string): void };
-  /** `database-read`; `execute` needs `database-write` and returns how many rows changed. */
+  /**
+   * `database-read`; `execute` needs `database-write` and returns how many rows changed, `query` needs `database-query` and returns the
+   * rows, `transaction` needs `database-transaction`: all its statements happen, or none; it returns how many rows each changed.
+   */
   export const database: {
     lookup(table: string, key: Json): { [column: string]: Column } | null;
     lookupMany(table: string, keys: Json[]): ({ [column: string]: Column } | null)[];
     execute(statement: string, parameters?: Column[]): number;
+    query(statement: string, parameters?: Column[]): { [column: string]: Column }[];
+    transaction(changes: [statement: string, parameters?: Column[]][]): number[];
   };
 }

@@ -18,7 +18,8 @@ native.setRejection(Rejection);
 /** A host function's refusal; `code` is one of the words below. */
 export class HostError extends Error {
   constructor(status, what) {
-    const code = { [-1]: "denied", [-2]: "bad-range", [-3]: "too-large", [-4]: "unavailable", [-5]: "deadline" }[status] ?? "unknown";
+    const words = { [-1]: "denied", [-2]: "bad-range", [-3]: "too-large", [-4]: "unavailable", [-5]: "deadline", [-6]: "invalid" };
+    const code = words[status] ?? "unknown";
     super(`${what}: ${code}`);
     this.name = "HostError";
     this.code = code;
@@ -110,4 +111,7 @@ export const database = {
   lookup: (table, key) => ask("database-read", 7, `a row of ${table}`, [table, key]),
   lookupMany: (table, keys) => ask("database-read", 8, `rows of ${table}`, [table, keys]),
   execute: (statement, parameters = []) => ask("database-write", 9, "the statement", [statement, parameters]),
+  query: (statement, parameters = []) => ask("database-query", 10, "the rows of the statement", [statement, parameters]),
+  transaction: (changes) =>
+    ask("database-transaction", 11, "the transaction", changes.map(([statement, parameters = []]) => [statement, parameters])),
 };

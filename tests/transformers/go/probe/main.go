@@ -129,6 +129,23 @@ func ask(word, rest string) (string, error) {
 	case "execute":
 		changed, err := penstock.Execute(rest, int64(-5), 2.5, nil, []byte("x"), true)
 		return strconv.FormatInt(changed, 10), err
+	case "query":
+		rows, err := penstock.Query(rest, int64(7), "two")
+		names := make([]string, len(rows))
+		for at, row := range rows {
+			names[at], _ = row["name"].(string)
+		}
+		return strings.Join(names, " "), err
+	case "select":
+		rows, err := penstock.Query(rest)
+		return strconv.Itoa(len(rows)), err
+	case "transaction":
+		changed, err := penstock.Transaction(penstock.Statement{Text: name, Parameters: []any{int64(1), []byte("x")}}, penstock.Statement{Text: value})
+		text := ""
+		for _, one := range changed {
+			text += strconv.FormatInt(one, 10) + " "
+		}
+		return text, err
 	case "http":
 		response, err := penstock.HTTP(penstock.Request{Method: "POST", URL: rest, Headers: [][2]string{{"a", "b"}}, Body: []byte("ping")})
 		if err != nil {

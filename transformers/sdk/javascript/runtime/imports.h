@@ -21,6 +21,6 @@ int64_t penstock_host_monotonic_ns(void);
 int32_t penstock_host_random(uint8_t *out, uint32_t size);
 penstock_request penstock_host_env_get, penstock_host_file_read, penstock_host_file_write, penstock_host_http_request,
     penstock_host_kv_get, penstock_host_kv_put, penstock_host_kv_delete, penstock_host_lookup, penstock_host_lookup_many,
-    penstock_host_db_execute;
+    penstock_host_db_execute, penstock_host_db_query, penstock_host_db_transaction;
 
 #endif

@@ -159,6 +159,7 @@ bool outcome_write(buffer *out, JSValueConst value) {
 static penstock_request *const requests[] = {
     penstock_host_env_get, penstock_host_file_read, penstock_host_file_write, penstock_host_http_request, penstock_host_kv_get,
     penstock_host_kv_put, penstock_host_kv_delete, penstock_host_lookup, penstock_host_lookup_many, penstock_host_db_execute,
+    penstock_host_db_query, penstock_host_db_transaction,
 };
 enum { TOO_LARGE = -3, REQUESTS = sizeof requests / sizeof *requests };
 

@@ -71,6 +71,9 @@ const deeds = {
   lookup: (event, _, table, key) => emit(database.lookup(table, key)?.name ?? "none"),
   lookups: (event, _, table) => emit(String(database.lookupMany(table, [1, "two"]).length)),
   execute: (event, _, statement) => emit(String(database.execute(statement, [-5, 2.5, null, bytes("x"), true, 2n ** 63n]))),
+  query: (event, _, statement) => emit(database.query(statement, [7, "two"]).map((row) => row.name).join(" ")),
+  select: (event, _, statement) => emit(String(database.query(statement).length)),
+  transaction: (event, _, first, second) => emit(database.transaction([[first, [1, bytes("x")]], [second]]).join(" ")),
   many: (event) =>
     emitMany([
       event,
