@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -15,11 +17,23 @@ from pipeline.workshop.build import compile_project
 from pipeline.workshop.languages import python
 from pipeline.workshop.project import read_project
 from sandbox import Limits, Sandbox, Transformer
+from sandbox.host import Services
+from sandbox.inspection import inspect_module
 from sandbox.sections import Metadata, read_metadata
+from schemas.capabilities import (
+    DATABASE,
+    NEEDED_FOR,
+    Capability,
+    DatabaseScope,
+    EnvironmentScope,
+    FileScope,
+    Grant,
+    Grants,
+)
 from schemas.errors import ModuleFault
 from schemas.event import Batch, Event
 from schemas.outcome import Dropped, Emitted, Outcome, Violation
-from schemas.specs import TransformerSpec
+from schemas.specs import DatabaseSpec, TransformerSpec
 from tests.transformers import shipped
 from tests.transformers.shipped import SOURCE, Case
 from tests.workshop.tools import GUESTS
@@ -225,8 +239,31 @@ def transform(event: Event) -> Outcome:
         case "kv":
             host.kv_put("a", b"\\xff\\x00")
             return event.emit(host.kv_get("a"))
+        case "env":
+            return event.emit(host.env_get("GREETING"))
+        case "file":
+            host.file_write("note", b"\\xff")
+            return event.emit(host.file_read("note"))
+        case "lookup":
+            return event.emit(str([host.lookup("people", 1), *host.lookup_many("people", [2, 9])]))
+        case "query":
+            return event.emit(str([host.db_query("SELECT id FROM people WHERE name = ?", ["Eve"]), host.db_query("SELECT name FROM people ORDER BY id")]))
+        case "execute":
+            return event.emit(str(host.db_execute("UPDATE people SET name = ? WHERE id > ?", ("Mia", 0))))
+        case "transaction":
+            return event.emit(str(host.db_transaction([("DELETE FROM people WHERE id = ?", [1]), ("DELETE FROM people", [])])))
+        case "half":
+            try:
+                host.db_transaction([("DELETE FROM people", []), ("INSERT INTO people VALUES (?, ?)", [2, None])])
+            except host.HostError as error:
+                return event.emit(f"{error} {len(host.db_query('SELECT * FROM people'))}")
+        case "invalid":
+            try:
+                host.db_query("SELECT 1", [[]])
+            except host.HostError as error:
+                return event.emit(str(error))
         case "ungranted":
-            host.env_get("HOME")
+            host.http_request("GET", "http://x")
     return event.unchanged()
 """
 
@@ -239,42 +276,43 @@ def odd(tmp_path_factory: pytest.TempPathFactory, enrich_order: Path) -> Path:
     (folder / "src").mkdir()
     (folder / "src" / "transform.py").write_text(ODD)
     (folder / "guest.toml").write_text(
-        'name = "odd"\nversion = "1.0.0"\nlanguage = "python"\nmodule = "odd.wasm"\ncapabilities = ["log", "clock", "random", "key-value"]\n'
+        'name = "odd"\nversion = "1.0.0"\nlanguage = "python"\nmodule = "odd.wasm"\ncapabilities = ["log", "clock", "random", "key-value", "environment",'
+        ' "filesystem-read", "filesystem-write", "database-read", "database-query", "database-write", "database-transaction"]\n'
     )
     (folder / "odd.wasm").write_bytes(compile_project(read_project(folder))[0])
     return folder / "odd.wasm"
 
 
-@pytest.fixture(scope="module")
-def odd_guest(odd: Path) -> Any:
-    import msgpack
-
-    from sandbox.host import HostImport, HostState
-    from sandbox.memory import GuestMemory
-
-    kept: dict[str, bytes] = {}
-
-    def serve(name: str) -> HostImport:
-        def answer(state: HostState, memory: GuestMemory | None, at: int, length: int, out: int, room: int) -> int:
-            assert memory is not None
-            request = msgpack.unpackb(memory.read(at, length))
-            if name == "kv_put":
-                kept[request["key"]] = request["value"]
-            reply = msgpack.packb(kept.get(request["key"]) if name == "kv_get" else None)
-            memory.write(out, reply)
-            return len(reply)
-
-        return HostImport(name, ("i32",) * 4, "i32", answer)
-
-    imports = [serve(name) for name in ("kv_get", "kv_put", "kv_delete")]
-    with Sandbox(workers=1, extra_imports=imports) as sandbox:
-        spec = TransformerSpec(
-            name="odd",
-            module=odd,
-            limits=LIMITS.with_(deadline_ms=500),
-            capabilities=frozenset({"log", "clock", "random"}),
+def granted(folder: Path) -> Grants:
+    files, tables = FileScope(read=(folder,), write=(folder,)), DatabaseScope("shop", tables=("people",))
+    return Grants(
+        (
+            Grant(frozenset({Capability.LOG, Capability.CLOCK, Capability.RANDOM, Capability.KEY_VALUE})),
+            Grant(frozenset({Capability.ENVIRONMENT}), EnvironmentScope(("GREETING",))),
+            Grant(frozenset({Capability.FILESYSTEM_READ, Capability.FILESYSTEM_WRITE}), files),
+            Grant(DATABASE, tables),
         )
-        yield sandbox.load(spec)
+    )
+
+
+@pytest.fixture(scope="module")
+def odd_guest(odd: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Transformer]:
+    """Beside a file `note`, a table `people` and a variable `GREETING`."""
+    folder = tmp_path_factory.mktemp("world")
+    files, path = folder / "files", folder / "shop.db"
+    files.mkdir()
+    (files / "note").write_bytes(b"old")
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+        raw.execute("INSERT INTO people VALUES (1, 'Ada'), (2, 'Eve')")
+    services = Services(
+        databases={"shop": DatabaseSpec("shop", "sqlite", path)},
+        state_dir=folder / "state",
+        process_environment={"GREETING": "salve"},
+    )
+    with Sandbox(workers=1, services=services) as sandbox:
+        limits = LIMITS.with_(deadline_ms=500)
+        yield sandbox.load(TransformerSpec(name="odd", module=odd, limits=limits, capabilities=granted(files)))
 
 
 @pytest.mark.parametrize(
@@ -303,6 +341,31 @@ def test_what_is_printed_goes_nowhere_or_fails_alone(odd_guest: Transformer) -> 
     """WASI is stubbed out: there is nothing to print to. Lines for the operator are `host.log`."""
     _, after = odd_guest.run(Batch(SOURCE, [Event(0, 0, None, b"print"), Event(1, 0, None, b"fine")])).outcomes
     assert isinstance(after, Emitted)
+
+
+def test_each_capability_asks_what_the_host_takes(odd_guest: Transformer) -> None:
+    """By the host itself: real files, a real database, a real store."""
+    expected = {
+        "env": b"salve",
+        "file": b"\xff",
+        "lookup": b"[{'id': 1, 'name': 'Ada'}, {'id': 2, 'name': 'Eve'}, None]",
+        "query": b"[[{'id': 2}], [{'name': 'Ada'}, {'name': 'Eve'}]]",
+        "half": b"db_transaction: an invalid request (-6) 2",
+        "invalid": b"db_query: an invalid request (-6)",
+        "execute": b"2",
+        "transaction": b"[1, 1]",
+    }
+    events = [Event(at, 0, None, word.encode()) for at, word in enumerate(expected)]
+    outcomes = odd_guest.run(Batch(SOURCE, events)).outcomes
+    made = [one.events[0].value if isinstance(one, Emitted) else one for one in outcomes]
+    assert dict(zip(expected, made, strict=True)) == expected
+
+
+def test_a_component_imports_what_its_capabilities_need(odd: Path) -> None:
+    asked = {name for name, capability in NEEDED_FOR.items() if capability != "network-client"}
+    imported = {one.name: one.capability for one in inspect_module(odd.read_bytes()).imports}
+    assert imported.keys() == {"penstock-fail", *(f"penstock-{name.replace('_', '-')}" for name in asked)}
+    assert set(imported.values()) == {None, *(NEEDED_FOR[name] for name in asked)}
 
 
 def test_capabilities_are_typed_functions(odd_guest: Transformer) -> None:

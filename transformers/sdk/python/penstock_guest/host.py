@@ -1,10 +1,9 @@
 """What a guest may ask of the host. Each needs its capability, in guest.toml (to build) and in the registry (to run).
 
-Only `log`, `now_ms`, `monotonic_ns` and `random` are served by every host of this version; the others' requests and answers are
-those of guest ABI v1, and a host that does not serve them refuses the module.
+Requests and answers are those of guest ABI v1.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from penstock_guest import packed
@@ -12,11 +11,20 @@ from penstock_guest import packed
 TRACE, DEBUG, INFO, WARNING, ERROR = range(5)
 
 
-_STATUSES = {-1: "denied", -2: "a bad request", -3: "too large", -4: "unavailable", -5: "too late"}
+_STATUSES = {
+    -1: "denied",
+    -2: "a bad request",
+    -3: "too large",
+    -4: "unavailable",
+    -5: "too late",
+    -6: "an invalid request",
+}
 
 
 class HostError(OSError):
-    """The host said no. `status` is the ABI's number: -1 denied, -2 bad request, -3 too large, -4 unavailable, -5 too late."""
+    """The host said no. `status` is the ABI's number: -1 denied, -2 bad request, -3 too large, -4 unavailable, -5 too late,
+    -6 not what the host or the database takes.
+    """
 
     def __init__(self, name: str, status: int) -> None:
         super().__init__(f"{name}: {_STATUSES.get(status, 'failed')} ({status})")
@@ -47,19 +55,19 @@ def random(length: int) -> bytes:
 
 def env_get(name: str) -> str | None:
     """An environment variable that the operator lets through. Capability `environment`."""
-    found: str | None = request("env_get", {"name": name})
+    found: str | None = request("env_get", name)
     return found
 
 
 def file_read(path: str) -> bytes:
     """A file's contents. Capability `filesystem-read`."""
-    found: bytes = request("file_read", {"path": path})
+    found: bytes = request("file_read", path)
     return found
 
 
 def file_write(path: str, data: bytes) -> None:
     """Write a file. Capability `filesystem-write`."""
-    request("file_write", {"path": path, "data": data})
+    request("file_write", [path, data])
 
 
 def http_request(
@@ -74,35 +82,50 @@ def http_request(
 
 def kv_get(key: str) -> bytes | None:
     """What was kept under this key. Capability `key-value`."""
-    found: bytes | None = request("kv_get", {"key": key})
+    found: bytes | None = request("kv_get", key)
     return found
 
 
 def kv_put(key: str, value: bytes) -> None:
     """Keep this under the key. Capability `key-value`."""
-    request("kv_put", {"key": key, "value": value})
+    request("kv_put", [key, value])
 
 
 def kv_delete(key: str) -> None:
     """Forget the key. Capability `key-value`."""
-    request("kv_delete", {"key": key})
+    request("kv_delete", key)
 
 
-def lookup(name: str, key: Any) -> dict[str, Any] | None:
-    """The row with this key in a table that the operator named. Capability `database-read`."""
-    found: dict[str, Any] | None = request("lookup", {"name": name, "key": key})
+def lookup(table: str, key: Any) -> dict[str, Any] | None:
+    """The row with this key in a table. Capability `database-read`."""
+    found: dict[str, Any] | None = request("lookup", [table, key])
     return found
 
 
-def lookup_many(name: str, keys: list[Any]) -> list[dict[str, Any] | None]:
+def lookup_many(table: str, keys: list[Any]) -> list[dict[str, Any] | None]:
     """The rows with these keys, in their order. Capability `database-read`."""
-    found: list[dict[str, Any] | None] = request("lookup_many", {"name": name, "keys": keys})
+    found: list[dict[str, Any] | None] = request("lookup_many", [table, keys])
     return found
 
 
-def db_execute(name: str, parameters: list[Any]) -> int:
-    """Run a statement that the operator named; how many rows it changed. Capability `database-write`."""
-    found: int = request("db_execute", {"name": name, "params": parameters})
+def db_query(statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """The rows of a statement that only reads. Capability `database-query`."""
+    found: list[dict[str, Any]] = request("db_query", [statement, list(parameters)])
+    return found
+
+
+def db_execute(statement: str, parameters: Sequence[Any] = ()) -> int:
+    """Run a statement; how many rows it changed. Capability `database-write`."""
+    found: int = request("db_execute", [statement, list(parameters)])
+    return found
+
+
+def db_transaction(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
+    """Run statements, each with its parameters, of which all happen or none; how many rows each changed. Capability
+    `database-transaction`.
+    """
+    asked = [[statement, list(parameters)] for statement, parameters in statements]
+    found: list[int] = request("db_transaction", asked)
     return found
 
 
