@@ -94,7 +94,10 @@ BAD_TRANSFORM = GUEST.replace("(result i64) i64.const 0", "(result i32) i32.cons
         (bytes(wasmtime.wat2wasm(BAD_TRANSFORM.format(more="", memory="1"))), "ABI v1 has (i32, i32) -> i64"),
         (guest('(import "env" "puts" (func (param i32)))'), "imports env.puts"),
         (guest('(import "penstock" "log" (func (param i64)))'), "imports penstock.log as (i64) -> ()"),
-        (guest('(import "penstock" "kv_get" (func (param i32 i32 i32 i32) (result i32)))'), "penstock.kv_get"),
+        (
+            guest('(import "penstock" "kv_list" (func (param i32)))'),
+            "imports penstock.kv_list, which this host does not have",
+        ),
         (guest(memory="i64 1"), "memory64 must be enabled"),
         (guest(memory="5000"), "memory"),
         (guest("(func $loop (loop br 0)) (start $loop)"), "its start function failed: deadline"),
