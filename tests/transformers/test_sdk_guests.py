@@ -21,6 +21,7 @@ from sandbox import Sandbox, Transformer
 from sandbox.host.imports import HostImport, HostState, Services
 from sandbox.memory import GuestMemory
 from sandbox.sections import read_metadata, read_sections
+from schemas.abi import ERROR_DENIED, ERROR_INVALID
 from schemas.capabilities import NEEDED_FOR, Capability
 from schemas.errors import ModuleFault
 from schemas.event import Batch, Event
@@ -37,8 +38,6 @@ LIMITS = Limits.conservative().with_(deadline_ms=5_000, memory_bytes=32 << 20)
 LONG = "h" * 10_000
 LARGE = 900_000
 GRANTED = frozenset(Capability)
-UNWRAPPED = ("db_query", "db_transaction")
-"""Imports of the ABI that these SDKs have no function for."""
 ANSWERS: Mapping[str, Callable[[Any], Any]] = {
     "env_get": lambda name: LONG if name == "HOME" else None,
     "file_read": lambda path: path.encode() + b" read",
@@ -54,6 +53,8 @@ ANSWERS: Mapping[str, Callable[[Any], Any]] = {
     "lookup": lambda arguments: {"id": 1, "name": f"{arguments[0]} {arguments[1]}"},
     "lookup_many": lambda arguments: arguments[1] if arguments == ["people", [1, "two", True]] else [],
     "db_execute": lambda arguments: 3 if arguments == ["delete", [-5_000_000_000, None, b"\1\2"]] else 0,
+    "db_query": lambda arguments: [{"id": 1}, {"id": 2}] if arguments == ["select", [7]] else [],
+    "db_transaction": lambda arguments: [1, 0] if arguments == [["delete", [7]], ["update", []]] else [],
 }
 
 
@@ -72,8 +73,8 @@ def served(name: str, answer: Callable[[Any], Any]) -> HostImport:
     return HostImport(name, ("i32", "i32", "i32", "i32"), "i32", function)
 
 
-def denied(name: str) -> HostImport:
-    return HostImport(name, ("i32", "i32", "i32", "i32"), "i32", lambda *_: -1)
+def refused(name: str, code: int) -> HostImport:
+    return HostImport(name, ("i32", "i32", "i32", "i32"), "i32", lambda *_: code)
 
 
 def built(folder: Path) -> bytes:
@@ -145,7 +146,7 @@ def test_the_section_names_the_guest(probe: bytes, language: str) -> None:
         f"{language}/0.1.0",
         "raw",
     )
-    assert set(metadata.capabilities) == {NEEDED_FOR[name] for name in NEEDED_FOR.keys() - set(UNWRAPPED)}
+    assert set(metadata.capabilities) == {*NEEDED_FOR.values()}
     assert len([section for section in read_sections(probe) if section.name == "penstock"]) == 1
 
 
@@ -161,6 +162,8 @@ def test_every_capability(host: Sandbox, probe: bytes) -> None:
         "lookup": "people 2.5",
         "lookup_many": "3",
         "db": "3",
+        "query": "2",
+        "transaction": "2",
         "time": "rrrr1700000000123 42",
     }
     transformer = load(host, probe)
@@ -169,10 +172,11 @@ def test_every_capability(host: Sandbox, probe: bytes) -> None:
     assert [(line.level, line.text) for line in found.logs] == [(3, "a line")]
 
 
-def test_a_refusal_of_the_host_is_an_answer(probe: bytes) -> None:
-    with Sandbox(workers=1, extra_imports=[denied(name) for name in ANSWERS]) as sandbox:
-        for name in ("env", "file_read", "file_write", "kv_put", "http", "lookup", "db"):
-            assert said(outcomes(load(sandbox, probe), wish(name))[0]) == "status -1"
+@pytest.mark.parametrize("code", [ERROR_DENIED, ERROR_INVALID])
+def test_a_refusal_of_the_host_is_an_answer(probe: bytes, code: int) -> None:
+    with Sandbox(workers=1, extra_imports=[refused(name, code) for name in ANSWERS]) as sandbox:
+        for name in ("env", "file_read", "file_write", "kv_put", "http", "lookup", "db", "query", "transaction"):
+            assert said(outcomes(load(sandbox, probe), wish(name))[0]) == f"status {code}"
 
 
 def test_every_answer(host: Sandbox, probe: bytes) -> None:

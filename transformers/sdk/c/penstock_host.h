@@ -14,7 +14,8 @@ typedef enum {
     PENSTOCK_BAD_RANGE = -2,
     PENSTOCK_TOO_LARGE = -3,
     PENSTOCK_UNAVAILABLE = -4,
-    PENSTOCK_DEADLINE = -5
+    PENSTOCK_DEADLINE = -5,
+    PENSTOCK_INVALID = -6 /* the request is not what the ABI's table says */
 } penstock_status;
 
 /* ---- `log` ---- */
@@ -95,7 +96,9 @@ PENSTOCK_REQUEST(kv_put);
 PENSTOCK_REQUEST(kv_delete);
 PENSTOCK_REQUEST(lookup);
 PENSTOCK_REQUEST(lookup_many);
+PENSTOCK_REQUEST(db_query);
 PENSTOCK_REQUEST(db_execute);
+PENSTOCK_REQUEST(db_transaction);
 
 /* `environment`: a variable that the host lists; nil when it is not set. */
 static inline penstock_status penstock_env_get(penstock_bytes name, penstock_bytes *value) {
@@ -150,6 +153,12 @@ static inline penstock_status penstock_lookup_many(
     return penstock_ask_two(penstock_import_lookup_many, penstock_of_text(table), penstock_list(keys, count), rows);
 }
 
+/* `database-query`: a list of rows as maps. */
+static inline penstock_status penstock_db_query(
+    penstock_bytes statement, const penstock_item *parameters, uint32_t count, penstock_item *rows) {
+    return penstock_ask_two(penstock_import_db_query, penstock_of_text(statement), penstock_list(parameters, count), rows);
+}
+
 /* `database-write`: how many rows changed. */
 static inline penstock_status penstock_db_execute(
     penstock_bytes statement, const penstock_item *parameters, uint32_t count, int64_t *changed) {
@@ -158,6 +167,23 @@ static inline penstock_status penstock_db_execute(
     penstock_status status = penstock_ask_two(penstock_import_db_execute, penstock_of_text(statement), list, &answer);
     *changed = answer.kind == PENSTOCK_INTEGER ? answer.integer : 0;
     return status;
+}
+
+typedef struct {
+    penstock_bytes statement;
+    const penstock_item *parameters;
+    uint32_t parameter_count;
+} penstock_db_change;
+
+/* `database-transaction`: all statements or none; a list of how many rows each changed. */
+static inline penstock_status penstock_db_transaction(
+    const penstock_db_change *changes, uint32_t count, penstock_item *changed) {
+    penstock_item *pairs = penstock_scratch((uint64_t)count * sizeof *pairs);
+    for (uint32_t at = 0; at < count; at++) {
+        penstock_item parameters = penstock_list(changes[at].parameters, changes[at].parameter_count);
+        pairs[at] = penstock_list((penstock_item[]){penstock_of_text(changes[at].statement), parameters}, 2);
+    }
+    return penstock_ask(penstock_import_db_transaction, penstock_pack(pairs, count, true), changed);
 }
 
 typedef struct {

@@ -21,7 +21,9 @@ const import = struct {
     extern "penstock" fn kv_delete(request: [*]const u8, size: usize, out: [*]u8, capacity: usize) i32;
     extern "penstock" fn lookup(request: [*]const u8, size: usize, out: [*]u8, capacity: usize) i32;
     extern "penstock" fn lookup_many(request: [*]const u8, size: usize, out: [*]u8, capacity: usize) i32;
+    extern "penstock" fn db_query(request: [*]const u8, size: usize, out: [*]u8, capacity: usize) i32;
     extern "penstock" fn db_execute(request: [*]const u8, size: usize, out: [*]u8, capacity: usize) i32;
+    extern "penstock" fn db_transaction(request: [*]const u8, size: usize, out: [*]u8, capacity: usize) i32;
 };
 
 /// Names the reason to the host, then traps: a short stable code, one sentence. Outside of WebAssembly there is no host to tell.
@@ -53,7 +55,7 @@ pub fn monotonicNs() i64 {
 }
 
 /// Why the host did not do it.
-pub const Error = error{ Denied, BadRange, TooLarge, Unavailable, Deadline, BadMsgpack, OutOfMemory };
+pub const Error = error{ Denied, BadRange, TooLarge, Unavailable, Deadline, Invalid, BadMsgpack, OutOfMemory };
 
 fn errorOf(status: i32) Error {
     return switch (status) {
@@ -61,6 +63,7 @@ fn errorOf(status: i32) Error {
         -2 => error.BadRange,
         -3 => error.TooLarge,
         -5 => error.Deadline,
+        -6 => error.Invalid, // the request is not what the ABI's table says
         else => error.Unavailable,
     };
 }
@@ -134,11 +137,31 @@ pub fn lookupMany(table: []const u8, keys: []const Value) Error!Value.Items {
     return if (rows == .list) rows.list else error.BadMsgpack;
 }
 
+/// `database-query`: rows as maps.
+pub fn dbQuery(statement: []const u8, parameters: []const Value) Error!Value.Items {
+    const list = try msgpack.list(memory.allocator, parameters);
+    const rows = try askWith(import.db_query, &.{ .{ .text = statement }, list });
+    return if (rows == .list) rows.list else error.BadMsgpack;
+}
+
 /// `database-write`: how many rows changed.
 pub fn dbExecute(statement: []const u8, parameters: []const Value) Error!i64 {
     const list = try msgpack.list(memory.allocator, parameters);
     const changed = try askWith(import.db_execute, &.{ .{ .text = statement }, list });
     return changed.asInteger() orelse error.BadMsgpack;
+}
+
+pub const DbChange = struct { statement: []const u8, parameters: []const Value = &.{} };
+
+/// `database-transaction`: all statements or none; how many rows each changed.
+pub fn dbTransaction(changes: []const DbChange) Error!Value.Items {
+    const pairs = try memory.allocator.alloc(Value, changes.len);
+    for (pairs, changes) |*pair, change| {
+        const list = try msgpack.list(memory.allocator, change.parameters);
+        pair.* = try msgpack.list(memory.allocator, &.{ .{ .text = change.statement }, list });
+    }
+    const changed = try askWith(import.db_transaction, pairs);
+    return if (changed == .list) changed.list else error.BadMsgpack;
 }
 
 pub const HttpHeader = struct { name: []const u8, value: []const u8 };

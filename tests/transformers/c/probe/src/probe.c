@@ -5,7 +5,7 @@
 #include "penstock_json.h"
 
 PENSTOCK_METADATA("probe", "0.1.0", "log", "clock", "random", "environment", "filesystem-read", "filesystem-write", "network-client",
-                  "key-value", "database-read", "database-write");
+                  "key-value", "database-read", "database-query", "database-write", "database-transaction");
 
 static struct {
     penstock_bytes text;
@@ -93,6 +93,17 @@ static void ask_db(void) {
     emit_status(status, number(changed));
 }
 
+static void ask_query(void) {
+    penstock_item rows, parameters[] = {penstock_of_integer(7)};
+    emit_status(penstock_db_query(PENSTOCK_TEXT("select"), parameters, 1, &rows), number(rows.count));
+}
+
+static void ask_transaction(void) {
+    penstock_item changed, parameters[] = {penstock_of_integer(7)};
+    penstock_db_change changes[] = {{PENSTOCK_TEXT("delete"), parameters, 1}, {PENSTOCK_TEXT("update"), NULL, 0}};
+    emit_status(penstock_db_transaction(changes, 2, &changed), number(changed.count));
+}
+
 static void log_and_time(void) {
     uint8_t chance[4];
     penstock_log(PENSTOCK_WARNING, PENSTOCK_TEXT("a line"));
@@ -121,6 +132,8 @@ static void penstock_transform(const penstock_event *event) {
     else if (penstock_is(wish, "lookup")) ask_lookup(false);
     else if (penstock_is(wish, "lookup_many")) ask_lookup(true);
     else if (penstock_is(wish, "db")) ask_db();
+    else if (penstock_is(wish, "query")) ask_query();
+    else if (penstock_is(wish, "transaction")) ask_transaction();
     else if (penstock_is(wish, "time")) log_and_time();
     else if (penstock_is(wish, "two")) penstock_unchanged(), penstock_drop();
     else if (!penstock_is(wish, "none")) penstock_unchanged();

@@ -10,7 +10,7 @@ comptime {
     penstock.transformer(transform, Config);
     asm (penstock.metadata(.{ .name = "probe", .version = "0.1.0", .capabilities = &.{
             "log",            "clock",     "random",        "environment",    "filesystem-read", "filesystem-write",
-            "network-client", "key-value", "database-read", "database-write",
+            "network-client", "key-value", "database-read", "database-query", "database-write",  "database-transaction",
         } }));
 }
 
@@ -44,6 +44,8 @@ const Wish = enum {
     lookup,
     lookup_many,
     db,
+    query,
+    transaction,
     time,
 };
 
@@ -56,6 +58,7 @@ fn transform(event: penstock.Event, config: *const Config) !penstock.Outcome {
     return answer(wish, event, config) catch |err| switch (err) {
         error.Denied => print("status -1", .{}),
         error.Unavailable => print("status -4", .{}),
+        error.Invalid => print("status -6", .{}),
         else => err,
     };
 }
@@ -114,6 +117,11 @@ fn answer(wish: Wish, event: penstock.Event, config: *const Config) !penstock.Ou
             return print("{d}", .{rows.count});
         },
         .db => return print("{d}", .{try host.dbExecute("delete", &.{ .{ .integer = -5000000000 }, .nil, .{ .bytes = "\x01\x02" } })}),
+        .query => return print("{d}", .{(try host.dbQuery("select", &.{.{ .integer = 7 }})).count}),
+        .transaction => {
+            const changed = try host.dbTransaction(&.{ .{ .statement = "delete", .parameters = &.{.{ .integer = 7 }} }, .{ .statement = "update" } });
+            return print("{d}", .{changed.count});
+        },
         .time => {
             var chance: [4]u8 = undefined;
             host.log(.warning, "a line");
