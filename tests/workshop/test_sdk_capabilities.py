@@ -23,9 +23,6 @@ from schemas.specs import TransformerSpec
 from tests.transformers.shipped import SOURCE, value_event
 from tests.workshop.tools import need
 
-UNWRAPPED = ("db_query", "db_transaction")
-"""Imports of the ABI that these SDKs have no function for."""
-IMPORTED = {name: capability for name, capability in NEEDED_FOR.items() if name not in UNWRAPPED}
 PROBES = Path(__file__).parent / "probes"
 SOURCES = {"rust": ("src/lib.rs", "capabilities.rs"), "typescript": ("src/index.ts", "capabilities.ts")}
 LONG = "x" * 10_000
@@ -55,8 +52,12 @@ class Host:
                 return {"name": "Ada"}
             case "lookup_many":
                 return [{"name": "Ada"}, None]
+            case "db_query":
+                return [{"name": "Ada"}, {"name": "Bea"}]
             case "db_execute":
                 return 3
+            case "db_transaction":
+                return [1, 4]
         return None
 
     def imports(self) -> list[HostImport]:
@@ -88,7 +89,7 @@ def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     project = create(request.param, "probe", tmp_path_factory.mktemp(request.param))
     (project.folder / place).write_text((PROBES / source).read_text())
     guest_file = project.folder / "guest.toml"
-    wanted = ", ".join(f'"{name}"' for name in dict.fromkeys(IMPORTED.values()))
+    wanted = ", ".join(f'"{name}"' for name in dict.fromkeys(NEEDED_FOR.values()))
     head, _, tail = guest_file.read_text().partition("\n\n")
     guest_file.write_text(f"{head}\ncapabilities = [{wanted}]\n\n{tail}")
     from pipeline.workshop.project import read_project
@@ -106,7 +107,7 @@ def test_every_capability_is_asked_for_and_answered(probe: bytes, tmp_path: Path
         report = transformer.run(Batch(SOURCE, [value_event(b"hello")]))
     (outcome,) = report.outcomes
     assert isinstance(outcome, Emitted), outcome
-    assert outcome.events[0].value == f"true {LONG} hello Denied body Ada 2 3 true".encode()
+    assert outcome.events[0].value == f"true {LONG} hello Denied body Ada 2 10 true".encode()
     assert [line.text for line in report.logs] == ["saw hello"]
     asked = dict(host.asked)
     assert asked["kv_put"] == ["k", b"hello"] and asked["kv_delete"] == "gone"
@@ -119,12 +120,14 @@ def test_every_capability_is_asked_for_and_answered(probe: bytes, tmp_path: Path
     }
     assert asked["lookup"] == ["t", 7] and asked["lookup_many"] == ["t", ["a", None]]
     assert asked["db_execute"] == ["delete", [True, 0.5]]
+    assert asked["db_query"] == ["select", ["x"]]
+    assert asked["db_transaction"] == [["insert", [1]], ["delete", []]]
     assert [name for name, _ in host.asked].count("env_get") == 2, "asked again with room for the answer"
 
 
 def test_only_what_is_used_is_imported(probe: bytes) -> None:
     names = {one.name for one in Module(Engine(), probe).imports}
-    assert names == {"fail", *IMPORTED}
+    assert names == {"fail", *NEEDED_FOR}
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))

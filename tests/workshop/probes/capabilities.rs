@@ -14,7 +14,7 @@ penstock_guest::transformer!(
     transform,
     Config,
     capabilities: ["log", "clock", "random", "environment", "filesystem-read", "filesystem-write", "network-client", "key-value",
-        "database-read", "database-write"]
+        "database-read", "database-query", "database-write", "database-transaction"]
 );
 
 type Row = BTreeMap<String, String>;
@@ -38,6 +38,9 @@ pub fn transform<'a>(event: &Event<'a>, _: &'a Config) -> Outcome<'a> {
     let row = database::lookup::<Row>("t", 7.into()).ok().flatten().expect("there is a row");
     let rows = database::lookup_many::<Row>("t", &["a".into(), database_null()]).expect("it is granted");
     let changed = database::execute("delete", &[boolean(true), float(0.5)]).expect("it is granted");
+    let found = database::query::<Row>("select", &["x".into()]).expect("it is granted");
+    let all = database::transaction(&[("insert", &[1.into()]), ("delete", &[])]).expect("it is granted");
+    let changed = changed + found.len() as u64 + all.iter().sum::<u64>();
     Outcome::emit(format!("{times} {env} {kept} {content} {response} {} {} {changed} true", row["name"], rows.len()).into_bytes())
 }
 

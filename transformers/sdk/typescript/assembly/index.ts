@@ -15,5 +15,5 @@ export { environmentVariable } from "./host/environment";
 export { readFile, writeFile } from "./host/file";
 export { kvGet, kvPut, kvDelete } from "./host/kv";
 export { HttpRequest, HttpResponse, httpRequest } from "./host/http";
-export { Scalar, lookup, lookupMany, execute } from "./host/database";
+export { Scalar, Statement, lookup, lookupMany, query, execute, transaction } from "./host/database";
 export { HostError, hostError } from "./host/call";

@@ -16,6 +16,8 @@ pub enum Error {
     Unavailable,
     /// The event's deadline came first.
     Deadline,
+    /// The request is not what the host takes: a statement that the database refuses, a URL that is none.
+    Invalid,
     /// The answer is not what guest ABI v1 says.
     BadAnswer,
 }
@@ -28,6 +30,7 @@ impl Error {
             -3 => Error::TooLarge,
             -4 => Error::Unavailable,
             -5 => Error::Deadline,
+            -6 => Error::Invalid,
             _ => Error::BadAnswer,
         }
     }
@@ -39,6 +42,7 @@ impl Error {
             Error::TooLarge => "the request or its answer is too large",
             Error::Unavailable => "unavailable",
             Error::Deadline => "the deadline came first",
+            Error::Invalid => "the request is not what the host takes",
             Error::BadAnswer => "the host's answer is not what the ABI says",
         }
     }
@@ -143,8 +147,8 @@ mod tests {
         assert_eq!(call(denied, b""), Err(Error::Denied));
         assert_eq!(call(always_too_large, b""), Err(Error::TooLarge));
         assert_eq!(
-            [-2, -4, -5, -9].map(Error::of_code),
-            [Error::BadPointer, Error::Unavailable, Error::Deadline, Error::BadAnswer]
+            [-2, -4, -5, -6, -9].map(Error::of_code),
+            [Error::BadPointer, Error::Unavailable, Error::Deadline, Error::Invalid, Error::BadAnswer]
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Rows of the tables that the operator lists. Capabilities `database-read` (look-ups) and `database-write` (statements).
+//! Rows of the tables that the operator lists. Capabilities `database-read` (look-ups), `database-query` (statements that only
+//! read), `database-write` (statements that change rows) and `database-transaction` (several that all happen or do not).
 
 use serde::de::DeserializeOwned;
 
@@ -16,7 +17,20 @@ pub fn lookup_many<T: DeserializeOwned>(table: &str, keys: &[Scalar]) -> Result<
     pack::answer(&ask!("lookup_many", Request::array(2).text(table).scalars(keys).0)?)
 }
 
+/// The rows that a statement answers with, each decoded with serde.
+pub fn query<T: DeserializeOwned>(statement: &str, parameters: &[Scalar]) -> Result<Vec<T>, Error> {
+    pack::answer(&ask!("db_query", Request::array(2).text(statement).scalars(parameters).0)?)
+}
+
 /// Runs a statement; how many rows it changed.
 pub fn execute(statement: &str, parameters: &[Scalar]) -> Result<u64, Error> {
     pack::answer(&ask!("db_execute", Request::array(2).text(statement).scalars(parameters).0)?)
+}
+
+/// Runs all of these statements, or none; how many rows each changed.
+pub fn transaction(statements: &[(&str, &[Scalar])]) -> Result<Vec<u64>, Error> {
+    let request = statements.iter().fold(Request::array(statements.len()), |request, (statement, parameters)| {
+        request.pair().text(statement).scalars(parameters)
+    });
+    pack::answer(&ask!("db_transaction", request.0)?)
 }

@@ -50,6 +50,12 @@ impl Request {
         Request(vec![0x80 | count])
     }
 
+    /// An array of two, within the request.
+    pub fn pair(mut self) -> Self {
+        write_count(&mut self.0, 2);
+        self
+    }
+
     pub fn text(mut self, text: &str) -> Self {
         write_text(&mut self.0, text);
         self

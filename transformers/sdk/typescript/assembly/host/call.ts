@@ -3,7 +3,7 @@ import { Buffer } from "../memory";
 import { Reader } from "../msgpack";
 
 /** Why the host did not do what it was asked. */
-export enum HostError { None, Denied, BadPointer, TooLarge, Unavailable, Deadline, BadAnswer }
+export enum HostError { None, Denied, BadPointer, TooLarge, Unavailable, Deadline, Invalid, BadAnswer }
 
 /** What the last question came to: look at it when an answer is null. */
 export let hostError: HostError = HostError.None;
@@ -32,7 +32,7 @@ export function ask(host: Ask): bool {
     }
   }
   request.size = 0;
-  if (code < 0) hostError = code >= -5 ? <HostError>-code : HostError.BadAnswer;
+  if (code < 0) hostError = code >= -6 ? <HostError>-code : HostError.BadAnswer;
   else hostError = <usize>code > room ? HostError.BadAnswer : HostError.None;
   if (hostError != HostError.None) return false;
   reader.set(answer.start, answer.start + <usize>code);
@@ -47,6 +47,6 @@ export function complete(): bool {
 
 /** For functions whose host's answer is one number. */
 export function told(code: i32): bool {
-  hostError = code == 0 ? HostError.None : code < 0 && code >= -5 ? <HostError>-code : HostError.BadAnswer;
+  hostError = code == 0 ? HostError.None : code < 0 && code >= -6 ? <HostError>-code : HostError.BadAnswer;
   return code == 0;
 }

@@ -1,4 +1,5 @@
-// Rows of the tables that the operator lists. Capabilities `database-read` (look-ups) and `database-write` (statements).
+// Rows of the tables that the operator lists. Capabilities `database-read` (look-ups), `database-query` (statements that only read),
+// `database-write` (statements that change rows) and `database-transaction` (several that all happen or do not).
 import { Row } from "../row";
 import { writeArray, writeBoolean, writeFloat, writeInteger, writeNil, writeText } from "../msgpack";
 import { rowHere } from "./answers";
@@ -8,8 +9,12 @@ import { ask, complete, reader, request } from "./call";
 declare function hostLookup(request: usize, size: usize, out: usize, room: usize): i32;
 @external("penstock", "lookup_many")
 declare function hostLookupMany(request: usize, size: usize, out: usize, room: usize): i32;
+@external("penstock", "db_query")
+declare function hostDbQuery(request: usize, size: usize, out: usize, room: usize): i32;
 @external("penstock", "db_execute")
 declare function hostDbExecute(request: usize, size: usize, out: usize, room: usize): i32;
+@external("penstock", "db_transaction")
+declare function hostDbTransaction(request: usize, size: usize, out: usize, room: usize): i32;
 
 const enum Type { Null, Boolean, Integer, Float, Text }
 
@@ -90,6 +95,21 @@ export function lookupMany(table: string, keys: Scalar[]): Array<Row | null> {
   return rows;
 }
 
+/** The rows that a statement answers with. Empty when `hostError` says why. */
+export function query(statement: string, parameters: Scalar[]): Row[] {
+  const rows = new Array<Row>();
+  about(statement);
+  all(parameters);
+  if (!ask(hostDbQuery)) return rows;
+  for (let left = reader.array(); left && !reader.bad; left--) {
+    const row = rowHere();
+    if (row === null) reader.bad = true;
+    else rows.push(row);
+  }
+  if (!complete()) rows.length = 0;
+  return rows;
+}
+
 /** Runs a statement; how many rows it changed, -1 when `hostError` says why it did not run. */
 export function execute(statement: string, parameters: Scalar[]): i64 {
   about(statement);
@@ -97,4 +117,23 @@ export function execute(statement: string, parameters: Scalar[]): i64 {
   if (!ask(hostDbExecute)) return -1;
   const changed = reader.integer();
   return complete() ? changed : -1;
+}
+
+/** One statement of a transaction. */
+@final export class Statement {
+  constructor(public text: string, public parameters: Scalar[]) {}
+}
+
+/** Runs all of these statements, or none; how many rows each changed. Empty when `hostError` says why. */
+export function transaction(statements: Statement[]): i64[] {
+  const changed = new Array<i64>();
+  writeArray(request, statements.length);
+  for (let i = 0; i < statements.length; i++) {
+    about(statements[i].text);
+    all(statements[i].parameters);
+  }
+  if (!ask(hostDbTransaction)) return changed;
+  for (let left = reader.array(); left && !reader.bad; left--) changed.push(reader.integer());
+  if (!complete()) changed.length = 0;
+  return changed;
 }
