@@ -131,3 +131,20 @@ def test_the_restricted_preset_uses_nothing_beyond_webassembly_1(tmp_path: Path,
         check=False,
     )
     assert judged.returncode == 0, judged.stderr
+
+
+def test_the_sdks_own_tests_pass(tmp_path: Path) -> None:
+    need("rust")
+    if shutil.which("/usr/bin/cargo") is None:
+        pytest.skip("the native tests take Debian's cargo")
+    done = subprocess.run(
+        ["/usr/bin/cargo", "test", "--lib", "--locked", "--quiet"],
+        cwd=Path(__file__).parents[2] / "transformers" / "sdk" / "rust",
+        env=os.environ | {"RUSTC": "/usr/bin/rustc", "CARGO_TARGET_DIR": str(tmp_path / "target")},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.partition("test result: ok. ")[2].partition(" ")[0]) >= 43

@@ -45,6 +45,7 @@ mod metadata;
 mod outcome;
 mod transformer;
 
+pub mod constant_time;
 pub mod debezium;
 pub mod host;
 pub mod json;
