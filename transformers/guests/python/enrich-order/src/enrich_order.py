@@ -93,6 +93,8 @@ def decimal(row: Any, column: str, code: str) -> Decimal:
         )
     if not fits(value):
         raise Reject("overflow", f"after.{column} is {row.shown(column)}: too many digits")
+    if value.as_tuple().exponent > 0:  # 2e1 has no digits behind the point, as 20 has none
+        value = Decimal(format(value, "f")) if value else Decimal(0)
     return value
 
 
