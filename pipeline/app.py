@@ -16,6 +16,7 @@ from pipeline.control import Control
 from pipeline.observe.null import NullObserver, NullVitals
 from pipeline.ports import Clock, LaneId, LaneState, Observer, Transport, Vitals
 from pipeline.route import RouteRunner
+from pipeline.steps import RouteFormats
 from pipeline.workers import Workers
 from sandbox import Sandbox, Transformer
 from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError
@@ -135,6 +136,8 @@ class Pipeline:
 
     async def _load_transformers(self) -> dict[str, Transformer]:
         """Compile and try out every module that a route uses; off the loop, compiling takes a while."""
+        from pipeline.registry.formats import format_faults
+
         used = dict.fromkeys(name for route in self.registry.routes.values() for name in route.through)
         loaded, specs = dict(self._transformers), self.registry.transformers
         faults: list[Fault] = []
@@ -147,6 +150,8 @@ class Pipeline:
                     faults.append(self._placed(Fault(fault.problem, fault.remedy, path=place)))
                 except ConfigError as error:
                     faults += map(self._placed, error.faults)
+        decoded = {name for name in used if name in loaded and loaded[name].encoding == "event"}
+        faults += map(self._placed, format_faults(self.registry, decoded))
         if faults:
             raise ConfigError(*faults)
         return loaded
@@ -171,6 +176,7 @@ class Pipeline:
     def _make_runner(
         self, route: RouteSpec, transport: Transport, control: Control, transformers: Mapping[str, Transformer]
     ) -> RouteRunner:
+        formats = RouteFormats.of(route)
         return RouteRunner(
             route,
             transport,
@@ -179,7 +185,7 @@ class Pipeline:
             self._vitals,
             control,
             lambda: make_breakers(route, transformers, self._clock),
-            lambda breakers: make_chain(route, transformers, breakers, self._workers),
+            lambda breakers: make_chain(route, transformers, breakers, self._workers, self._clock, formats),
             commit_interval_s=self._commit_interval_s,
             drain_budget_s=self.registry.kafka.rebalance_timeout_ms * _REVOKE_SHARE / 1e3,
             retry_limit_s=self.registry.retry_limit_s,

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pipeline.breaker import Breaker
 from pipeline.chain import Chain, Stage
 from pipeline.ports import Clock
+from pipeline.steps import RouteFormats, Step
+from pipeline.steps.step import NO_MODULE
 from pipeline.workers import GuestThreads
 from sandbox import Transformer
 from schemas.specs import RouteSpec
@@ -18,12 +20,33 @@ def make_breakers(route: RouteSpec, transformers: Mapping[str, Transformer], clo
 
 
 def make_chain(
-    route: RouteSpec, transformers: Mapping[str, Transformer], breakers: Mapping[str, Breaker], threads: GuestThreads
+    route: RouteSpec,
+    transformers: Mapping[str, Transformer],
+    breakers: Mapping[str, Breaker],
+    threads: GuestThreads,
+    clock: Clock,
+    formats: RouteFormats | None = None,
 ) -> Chain:
-    """A fresh chain: its sessions belong to one passage of one lane."""
+    """A fresh chain: its sessions belong to one passage of one lane. Without `formats`, those that the route names."""
+    formats = formats or RouteFormats.of(route)
     topics = route.destinations
-    stages = [
-        Stage(transformer.spec, transformer.sha256, transformer.session(allowed_topics=topics), breakers[name], threads)
-        for name, transformer in ((name, transformers[name]) for name in route.through)
+    chosen = [transformers[name] for name in route.through]
+    guests = [
+        Stage(
+            transformer.spec,
+            transformer.sha256,
+            transformer.session(allowed_topics=topics, format_=formats.source),
+            breakers[transformer.name],
+            threads,
+        )
+        for transformer in chosen
     ]
-    return Chain(stages)
+    decoded = any(transformer.encoding == "event" for transformer in chosen)
+    before = [_stage(step, threads, clock) for step in formats.before(decoded=decoded)]
+    behind = [_stage(step, threads, clock) for step in formats.behind(route)]
+    return Chain([*before, *guests, *behind])
+
+
+def _stage(step: Step, threads: GuestThreads, clock: Clock) -> Stage:
+    """Its violations are judgements, which strike no breaker."""
+    return Stage(step.spec, NO_MODULE, step, Breaker(step.spec.quarantine, clock), threads)

@@ -10,14 +10,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 
 from pipeline.breaker import Breaker
 from pipeline.ports import BatchSpan, LaneState
 from pipeline.workers import GuestThreads
-from sandbox import Session
 from schemas.event import Batch, Event
 from schemas.outcome import DROPPED, Carried, Emitted, Outcome, Report, Violation, ViolationKind
 from schemas.records import Records, offset_at
@@ -61,11 +60,27 @@ class Verdicts:
         return [dead.get(i) or (Emitted(tuple(children[i])) if i in children else DROPPED) for i in range(self.decided)]
 
 
+class Runner(Protocol):
+    """What takes a lane's batches: a session with a guest, or a step of the host's own (`pipeline.steps`)."""
+
+    def run(self, batch: Batch) -> Report:
+        """What became of each event. Raises ModuleFault, TransportError."""
+        ...
+
+    def stop(self) -> None:
+        """Make a `run` in another thread return what it has."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds. Safe to repeat; it must not be running."""
+        ...
+
+
 class Stage:
     """One transformer's place in a lane's chain: its session, its breaker, and what to do with its violations."""
 
     def __init__(
-        self, spec: TransformerSpec, sha256: str, session: Session, breaker: Breaker, workers: GuestThreads
+        self, spec: TransformerSpec, sha256: str, session: Runner, breaker: Breaker, workers: GuestThreads
     ) -> None:
         self.spec = spec
         self.sha256 = sha256
@@ -151,6 +166,10 @@ class Chain:
             span.transformed(stage.spec.name, step, report)
             progress.absorb(stage, report)
         return progress.verdicts()
+
+    def stage(self, name: str) -> Stage:
+        """That of this transformer."""
+        return next(stage for stage in self.stages if stage.spec.name == name)
 
     def close(self) -> None:
         """Let go of every session. The lane must not run the chain again."""

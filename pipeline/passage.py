@@ -249,7 +249,7 @@ class Passage:
     def _made_to_fit(self, verdicts: Verdicts, error: OversizeError) -> Verdicts:
         route = self._around.route
         if error.topic != route.dead_letter:
-            last = self._chain.stages[-1]
+            last = self._chain.stage(route.through[-1])
             if last.spec.on_violation is OnViolation.STOP:
                 raise error
             violation = unfit_violation(last.spec.name, last.sha256, error)

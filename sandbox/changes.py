@@ -28,8 +28,7 @@ from schemas.abi import (
 )
 from schemas.change import DecodeError, EncodeError
 from schemas.event import Event, TopicPartition
-from schemas.formats import debezium
-from schemas.formats.debezium import Document
+from schemas.formats.format import Document, Format
 from schemas.outcome import Outcome, Violation, ViolationKind
 
 MESSAGE_CHARACTERS_MAX = 500
@@ -40,22 +39,25 @@ _pack = msgspec.msgpack.Encoder().encode
 class ChangeEncoder(BatchEncoder):
     """Encodes the batches of one lane as change events, and judges what is answered to them. Holds one batch's at a time."""
 
-    __slots__ = ("_documents", "_rules")
+    __slots__ = ("_documents", "_format", "_rules", "_topic")
 
-    def __init__(self, source: TopicPartition, rules: Rules) -> None:
+    def __init__(self, source: TopicPartition, rules: Rules, format_: Format) -> None:
         super().__init__(source, "event")
+        self._topic = source.topic
+        self._format = format_
         self._rules = rules
         self._documents: dict[int, Document | None] = {}
         """By the identity of the event, which the batch keeps alive; None is a tombstone's."""
 
     def take(self, events: Sequence[Event]) -> tuple[list[Event], dict[int, Violation]]:
-        """Decode a batch: the events that a guest may see, and by index the verdicts on the others."""
+        """Decode a batch: the events that a guest may see, and by index the verdicts on the others. Raises TransportError."""
+        decode, topic = self._format.decode, self._topic
         self._documents = {}
         good: list[Event] = []
         bad: dict[int, Violation] = {}
         for index, event in enumerate(events):
             try:
-                self._documents[id(event)] = None if event.value is None else debezium.decode(event.value)
+                self._documents[id(event)] = None if event.value is None else decode(event, topic)
             except DecodeError as error:
                 bad[index] = self._undecodable(error)
             else:
@@ -91,7 +93,7 @@ class ChangeEncoder(BatchEncoder):
         rules = self._rules
         return Violation(
             kind=ViolationKind.DECODE,
-            message=cut(printable(f"the value is no Debezium change event: {error}"), MESSAGE_CHARACTERS_MAX),
+            message=cut(printable(f"the value is no {self._format.title}: {error}"), MESSAGE_CHARACTERS_MAX),
             transformer=rules.transformer,
             module_sha256=rules.module_sha256,
             limits=rules.limits,
@@ -128,7 +130,7 @@ class ChangeEncoder(BatchEncoder):
         if packed == _NIL:
             return None
         document = self._documents[id(event)]
-        return debezium.encode(packed) if document is None else document.encode(packed)
+        return self._format.encode(packed, event, self._topic) if document is None else document.encode(packed)
 
 
 def merged(count: int, judged: Sequence[Outcome], apart: dict[int, Violation]) -> list[Outcome]:

@@ -20,7 +20,7 @@ class Rehearsal:
     def __init__(self, plan: SessionPlan, source: TopicPartition) -> None:
         self._plan = plan
         self._guest = plan.guests.guest()
-        self._changes = ChangeEncoder(source, plan.rules) if plan.encoding == "event" else None
+        self._changes = ChangeEncoder(source, plan.rules, plan.format) if plan.encoding == "event" else None
         self._encoder = self._changes or BatchEncoder(source)
 
     def open(self) -> Rehearsal:

@@ -24,6 +24,8 @@ from sandbox.traps import Trouble
 from schemas.abi import BatchEncoder, FrameError, decode_results
 from schemas.errors import ModuleFault
 from schemas.event import Batch, Event, TopicPartition
+from schemas.formats.debezium import DebeziumJson
+from schemas.formats.format import Format
 from schemas.limits import format_bytes
 from schemas.outcome import Carried, HostUse, LogLine, Outcome, Report, Violation, ViolationKind
 from schemas.records import Records
@@ -73,10 +75,12 @@ class SessionPlan:
     """Log every crossing at level DEBUG."""
     frame_bytes_max: int
     """For frames of several events; a single event's may be as large as `allocation_bytes_max`."""
+    format: Format = field(default_factory=DebeziumJson)
+    """Of the values, for `encoding: event`."""
 
-    def for_topics(self, topics: frozenset[str] | None) -> SessionPlan:
-        """The same, for guests that may name these topics; None allows any."""
-        return replace(self, rules=replace(self.rules, topics=topics))
+    def for_route(self, topics: frozenset[str] | None, format_: Format | None) -> SessionPlan:
+        """The same, for guests that may name these topics (None allows any), over values in this format (None: Debezium's JSON)."""
+        return replace(self, rules=replace(self.rules, topics=topics), format=format_ or self.format)
 
 
 class Session:
@@ -110,7 +114,8 @@ class Session:
     def run(self, batch: Batch) -> Report:
         """What became of each event. Never raises for what events or guests do.
 
-        Raises ModuleFault when the module itself faults; no event is to blame then, and none has an outcome.
+        Raises ModuleFault when the module itself faults, and TransportError when what the format needs is out of reach; no event
+        is to blame then, and none has an outcome.
         """
         began = self._clock_ns()
         self._tally = tally = Tally(self._limits.log_bytes_per_batch)
@@ -363,8 +368,11 @@ class Session:
     def _set_source(self, source: TopicPartition) -> None:
         if source != self._source:
             self._source = source
-            self._changes = ChangeEncoder(source, self._plan.rules) if self._plan.encoding == "event" else None
+            self._changes = self._change_encoder(source) if self._plan.encoding == "event" else None
             self._encoder = self._changes or BatchEncoder(source)
+
+    def _change_encoder(self, source: TopicPartition) -> ChangeEncoder:
+        return ChangeEncoder(source, self._plan.rules, self._plan.format)
 
     def _count(self) -> None:
         tally = self._tally

@@ -9,6 +9,7 @@ from sandbox.process.guest import ProcessPlan
 from sandbox.rehearsal import Rehearsal
 from sandbox.session import Session, SessionPlan
 from schemas.event import Batch, TopicPartition
+from schemas.formats.format import Format
 from schemas.limits import Limits
 from schemas.outcome import Report
 from schemas.specs import InstancePolicy, TransformerSpec
@@ -53,9 +54,10 @@ class Transformer:
         """What one event may cost."""
         return self.spec.limits
 
-    def session(self, allowed_topics: frozenset[str] | None = None) -> Session:
-        """A lane's own session. `allowed_topics` are those a guest may name; None allows any."""
-        return Session(self._plan.for_topics(allowed_topics))
+    def session(self, allowed_topics: frozenset[str] | None = None, format_: Format | None = None) -> Session:
+        """A lane's own session. `allowed_topics` are those a guest may name; None allows any. `format_` is that of the values,
+        where the guest sees change events; None is Debezium's JSON."""
+        return Session(self._plan.for_route(allowed_topics, format_))
 
     def run(self, batch: Batch) -> Report:
         """One batch through a session of its own (see `Session.run`)."""

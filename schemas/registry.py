@@ -6,6 +6,7 @@ resolves can tell "inherit" from a value. Reprs show no values that could be sec
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -31,6 +32,7 @@ from schemas.fields import (
     refuse,
     size,
 )
+from schemas.formats.named import FORMATS
 from schemas.grant_entries import CapabilitiesEntry, DatabaseSourceEntry
 from schemas.limits import PROFILES
 from schemas.shape import Shape
@@ -61,11 +63,27 @@ def _encoding(value: object) -> object:
     return value
 
 
+def _format(value: object) -> object:
+    if not isinstance(value, str) or value not in FORMATS:
+        near = get_close_matches(str(value), FORMATS, 1)
+        refuse("{shown} is not a format", f"did you mean {near[0]}?" if near else f"formats are {', '.join(FORMATS)}")
+    return value
+
+
+def _format_name(value: object) -> object:
+    return {"name": _format(value)} if isinstance(value, str) else value
+
+
+def _both_sides(value: object) -> object:
+    return {"in": _format(value)} if isinstance(value, str) else value
+
+
 _TEXT = {"type": "string"}
 _SOURCE = {"type": "string", "pattern": or_variable(f"{TOPIC_PATTERN}|/.+/")}
 
 Profile = Annotated[str, BeforeValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})]
 Encoding = Annotated[str, BeforeValidator(_encoding), WithJsonSchema({"type": "string", "enum": list(ENCODINGS)})]
+FormatName = Annotated[str, BeforeValidator(_format), WithJsonSchema({"type": "string", "enum": list(FORMATS)})]
 Texts = Annotated[
     tuple[Text, ...],
     BeforeValidator(_listed),
@@ -98,6 +116,10 @@ Topics = Annotated[
 
 def _also_profile(schema: dict[str, Any]) -> None:
     schema["anyOf"].insert(0, {"type": "string", "enum": list(PROFILES)})
+
+
+def _also_format(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "string", "enum": list(FORMATS)})
 
 
 def _also_grants(schema: dict[str, Any]) -> None:
@@ -238,6 +260,30 @@ class HeadersEntry(Shape):
     )
 
 
+class FormatSideEntry(Shape):
+    """How the values on one side of a route are written."""
+
+    name: FormatName
+    schema_file: Text | None = Field(
+        default=None, alias="schema", description="File with the schema of what is written, relative to the registry."
+    )
+    register_schema: Flag | None = Field(
+        default=None, alias="register", description="Put that schema into the schema registry when it is not there."
+    )
+
+
+FormatSide = Annotated[FormatSideEntry, BeforeValidator(_format_name)]
+
+
+class FormatEntry(Shape):
+    """The formats of a route's two sides."""
+
+    source: FormatSide | None = Field(
+        default=None, alias="in", description="Of the sources, and between the transformers; debezium-json by default."
+    )
+    out: FormatSide | None = Field(default=None, description="Of the destinations; as `in` by default.")
+
+
 class RouteEntry(Shape):
     """One route: where from, through what, where to."""
 
@@ -253,6 +299,11 @@ class RouteEntry(Shape):
     )
     timestamps: Literal["preserve", "now"] | None = Field(
         default=None, description="Keep the source's timestamps, or set new ones."
+    )
+    format: Annotated[FormatEntry | None, BeforeValidator(_both_sides)] = Field(
+        default=None,
+        description="How values are written: one name for both sides, or `in` and `out` (docs/formats.md).",
+        json_schema_extra=_also_format,
     )
     headers: HeadersEntry | None = None
     oversize: Literal["stop", "truncate"] | None = Field(

@@ -173,6 +173,17 @@ class CreateTopics:
 
 
 @dataclass(frozen=True, slots=True)
+class FormatSpec:
+    """How the values on one side of a route are written."""
+
+    name: str = "debezium-json"
+    schema: Path | None = None
+    """Of what is written, where the format needs one and the values do not bring it."""
+    register: bool = False
+    """Put that schema into the schema registry when it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
 class RouteSpec:
     """One route: where from, through what, where to."""
 
@@ -194,6 +205,10 @@ class RouteSpec:
     add_headers: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
     truncate_oversize: bool = False
     """`oversize: truncate`: a dead letter too large for its topic is cut (and says so) instead of stopping the lane."""
+    format_in: FormatSpec = field(default_factory=FormatSpec)
+    """Of the sources, and of all values between the transformers."""
+    format_out: FormatSpec = field(default_factory=FormatSpec)
+    """Of the destinations; values are converted behind the last transformer when it is another."""
     batch: BatchPolicy = field(default_factory=BatchPolicy)
 
     @property

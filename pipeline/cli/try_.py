@@ -22,6 +22,7 @@ from pipeline.registry.shape import did_you_mean
 from sandbox import Sandbox, Transformer
 from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.event import Batch, Event
+from schemas.formats.named import make_format
 from schemas.outcome import Emitted, Violation
 from schemas.specs import RouteSpec, TransformerSpec
 
@@ -171,8 +172,9 @@ def _trials(
 ) -> Iterator[Trial]:
     """Each event alone, in a session of its own, so that time and memory are its own too."""
     topics = None if route is None else route.destinations
+    format_ = None if route is None else make_format(route.format_in)
     for line in lines:
-        with closing(transformer.session(allowed_topics=topics)) as session:
+        with closing(transformer.session(allowed_topics=topics, format_=format_)) as session:
             try:
                 report = session.run(Batch(line.source, [line.event]))
             except ModuleFault as fault:

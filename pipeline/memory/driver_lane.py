@@ -126,7 +126,7 @@ class DriverLane:
             _at_once(self._sink.commit(self._position))
 
     def _make_chain(self) -> Chain:
-        return make_chain(self._route, self._transformers, self._breakers, InlineThread())
+        return make_chain(self._route, self._transformers, self._breakers, InlineThread(), self._clock)
 
 
 def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:

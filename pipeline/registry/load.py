@@ -17,6 +17,7 @@ from pipeline.registry.cluster import cluster_faults
 from pipeline.registry.document import Document, Steps
 from pipeline.registry.environ import substitute
 from pipeline.registry.files import file_faults
+from pipeline.registry.formats import format_faults
 from pipeline.registry.reading import read_document
 from pipeline.registry.relations import relation_faults
 from pipeline.registry.resolve import resolve
@@ -30,7 +31,17 @@ from schemas.specs import Registry, TransformerSpec
 _INTERWOVEN = frozenset({"limits", "batch", "security", "features"})
 """Sections whose values depend on each other: where one was refused, the others' relations say nothing."""
 
-_Loaded_co = TypeVar("_Loaded_co", covariant=True)
+
+class Loaded(Protocol):
+    """What is looked at in what a sandbox loaded."""
+
+    @property
+    def encoding(self) -> str:
+        """How values are handed over: as the registry says, else as the module does."""
+        ...
+
+
+_Loaded_co = TypeVar("_Loaded_co", bound=Loaded, covariant=True)
 
 
 class ModuleLoader(Protocol[_Loaded_co]):
@@ -115,6 +126,8 @@ def load_transformers(located: Located, sandbox: ModuleLoader[_Loaded_co]) -> di
             faults.append(located.fault("transformers", name, "module", problem=fault.problem, remedy=fault.remedy))
         except ConfigError as error:
             faults += [located.placed(fault) for fault in error.faults]
+    decoded = {name for name, transformer in loaded.items() if transformer.encoding == "event"}
+    faults += [located.placed(fault) for fault in format_faults(located.registry, decoded)]
     if faults:
         raise ConfigError(*faults)
     return loaded

@@ -17,6 +17,8 @@ from schemas.limits import PROFILES, Limits
 from schemas.registry import (
     BatchEntry,
     DefaultsEntry,
+    FormatEntry,
+    FormatSideEntry,
     KafkaEntry,
     LimitsEntry,
     QuarantineEntry,
@@ -29,6 +31,7 @@ from schemas.specs import (
     BatchPolicy,
     CreateTopics,
     EngineSettings,
+    FormatSpec,
     KafkaSpec,
     OnViolation,
     Quarantine,
@@ -102,7 +105,7 @@ def resolve(file: RegistryFile, base: Path, path: Path | None) -> Registry:
     }
     kafka = file.kafka or KafkaEntry()
     group = kafka.group or KafkaSpec().group
-    routes = {name: _route(name, entry, defaults, group, transformers) for name, entry in file.routes.items()}
+    routes = {name: _route(name, entry, defaults, group, transformers, base) for name, entry in file.routes.items()}
     used = [transformers[name] for route in routes.values() for name in route.through if name in transformers]
     times = {"shutdown_timeout_s": file.shutdown_timeout, "retry_limit_s": file.retry_limit}
     return replace(
@@ -179,7 +182,12 @@ def _quarantine(entry: QuarantineEntry | None, inherited: Quarantine) -> Quarant
 
 
 def _route(
-    name: str, entry: RouteEntry, defaults: DefaultsEntry, group: str, transformers: Mapping[str, TransformerSpec]
+    name: str,
+    entry: RouteEntry,
+    defaults: DefaultsEntry,
+    group: str,
+    transformers: Mapping[str, TransformerSpec],
+    base: Path,
 ) -> RouteSpec:
     pattern = pattern_of(entry)
     headers = entry.headers
@@ -198,8 +206,21 @@ def _route(
         drop_headers=frozenset(headers.drop or ()) if headers else frozenset(),
         add_headers=tuple((key, value.encode()) for key, value in (headers.add or {}).items()) if headers else (),
         truncate_oversize=entry.oversize == "truncate",
+        **_formats(entry.format, base),
         batch=_batch((defaults.batch, entry.batch), chain),
     )
+
+
+def _formats(entry: FormatEntry | None, base: Path) -> dict[str, FormatSpec]:
+    source = _format(entry.source if entry else None, FormatSpec(), base)
+    return {"format_in": source, "format_out": _format(entry.out if entry else None, source, base)}
+
+
+def _format(entry: FormatSideEntry | None, otherwise: FormatSpec, base: Path) -> FormatSpec:
+    if entry is None:
+        return otherwise
+    schema = None if entry.schema_file is None else base / entry.schema_file
+    return FormatSpec(entry.name, schema, bool(entry.register_schema))
 
 
 def pattern_of(entry: RouteEntry) -> str | None:

@@ -20,7 +20,9 @@ from typing import Any, Final
 import msgspec
 
 from schemas.change import DEPTH_MAX, OPERATIONS, UNAVAILABLE, ChangeEvent, DecodeError, pack, unpack
+from schemas.event import Event
 from schemas.formats.connect import ConnectType, read_schema
+from schemas.formats.format import Format
 from schemas.formats.splice import PLACEHOLDER, PLACEHOLDER_BASE64, splice, write
 
 _INT64 = 1 << 63
@@ -69,6 +71,22 @@ class Document:
             return envelope
         members = _parts(self.data)
         return _joined((name, envelope if name == "payload" else bytes(raw)) for name, raw in members.items())
+
+
+class DebeziumJson(Format):
+    """See the module."""
+
+    name = "debezium-json"
+    title = "Debezium change event"
+
+    def decode(self, event: Event, topic: str) -> Document:
+        """See the base class."""
+        assert event.value is not None, "a tombstone is no document"
+        return decode(event.value)
+
+    def encode(self, packed: bytes, event: Event, topic: str) -> bytes:
+        """See the base class. Without a schema."""
+        return encode(packed)
 
 
 def encode(packed: bytes) -> bytes:

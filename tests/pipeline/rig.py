@@ -243,7 +243,7 @@ class Rig:
             vitals,
             control,
             lambda: make_breakers(self.route, self.transformers, LoopClock()),
-            lambda breakers: make_chain(self.route, self.transformers, breakers, self.threads()),
+            lambda breakers: make_chain(self.route, self.transformers, breakers, self.threads(), LoopClock()),
             commit_interval_s=self.commit_interval_s,
             drain_budget_s=self.drain_budget_s,
             retry_limit_s=self.retry_limit_s,

@@ -157,7 +157,7 @@ class Process:
             return {each: WatchedBreaker(transformers[each].spec.quarantine, clock) for each in route.through}
 
         def chain(breakers: Mapping[str, Breaker]) -> Chain:
-            return make_chain(route, transformers, breakers, threads)
+            return make_chain(route, transformers, breakers, threads, clock)
 
         self.runner = WatchedRunner(
             route,

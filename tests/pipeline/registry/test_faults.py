@@ -91,7 +91,9 @@ RULES = [
     (transformer('function: "a\\u0007b"'), "transformers.mask.function", "not an export's name", "printable"),
     # routes
     (route("", "through: [mask], to: o"), "routes.orders.from", "'from' is missing", "from: shop"),
-    (route("form: x"), "routes.orders.form", "unknown key", "'from'"),
+    (route("fromm: x"), "routes.orders.fromm", "unknown key", "'from'"),
+    (route("format: avroo"), "routes.orders.format", "is not a format", "debezium-json"),
+    (route("format: {in: debezium-json, out: jsonn}"), "routes.orders.format.out", "is not a format", "formats are"),
     (route("", "from: [], through: [mask], to: o"), "routes.orders.from", "is empty", "at least one"),
     (route("", "from: a, through: [], to: o"), "routes.orders.through", "is empty", "at least one"),
     (route("", "from: a, through: [mask, maks], to: o"), "routes.orders.through[1]", "'maks' is not a transformer", "'mask'"),
