@@ -55,6 +55,8 @@ class Document:
     """The part of `data` that is the envelope: all of it, or its `payload`."""
     _kind: ConnectType | None
     """Of the envelope, when a schema is embedded."""
+    _is_wrapped: bool
+    """The envelope is a `payload`. Not told by its length: white space around an envelope that is all of `data` is none of it."""
 
     @property
     def change(self) -> ChangeEvent:
@@ -67,7 +69,7 @@ class Document:
             return self.data
         unpack(packed)
         envelope = splice(self._envelope, self.packed, packed, self._kind)
-        if len(self._envelope) == len(self.data):
+        if not self._is_wrapped:
             return envelope
         members = _parts(self.data)
         return _joined((name, envelope if name == "payload" else bytes(raw)) for name, raw in members.items())
@@ -113,9 +115,9 @@ def _why(error: Exception) -> str:
 
 
 def _document(data: bytes) -> Document:
-    envelope, kind = data, None
+    envelope, kind, is_wrapped = data, None, False
     if data[:1].isspace() or data[:10] == b'{"schema":' or b'"payload"' in data:
-        envelope, kind = _unwrapped(data)
+        envelope, kind, is_wrapped = _unwrapped(data)
     _check_depth(envelope)
     members = _decode(envelope)
     if not isinstance(members, dict):
@@ -128,21 +130,21 @@ def _document(data: bytes) -> Document:
             change[name] = _marked(change[name])
     if kind is not None:
         change = kind.read(change)
-    return Document(data, _packed(change), envelope, kind)
+    return Document(data, _packed(change), envelope, kind, is_wrapped)
 
 
-def _unwrapped(data: bytes) -> tuple[bytes, ConnectType | None]:
-    """The envelope, and its type where a schema is embedded."""
+def _unwrapped(data: bytes) -> tuple[bytes, ConnectType | None, bool]:
+    """The envelope, its type where a schema is embedded, and whether it is a `payload`."""
     members = _parts(data)
     payload = members.get("payload")
     if payload is None or "schema" not in members or "op" in members:
-        return data.strip(), None
+        return data.strip(), None, False
     if bytes(payload) == b"null":
         raise DecodeError("its payload is null")
     envelope, schema = bytes(payload), bytes(members["schema"])
     if data != b'{"schema":%b,"payload":%b}' % (schema, envelope):
         _check_names(data)
-    return envelope, read_schema(schema)
+    return envelope, read_schema(schema), True
 
 
 def _change(members: dict[str, Any]) -> dict[str, Any]:

@@ -122,6 +122,11 @@ def test_equal_is_not_the_same(old: str, new: Any) -> None:
     assert edited(after(old), x=new) != after(old)
 
 
+@pytest.mark.parametrize("data", [b' \n{"op":"c","after":{"x":1}}', b'{"op":"c","after":{"x":1,"y":"\\"payload"}}\n '])
+def test_white_space_around_an_event_does_not_undo_a_change(data: bytes) -> None:
+    assert edited(data, x=2) == data.strip().replace(b'"x":1', b'"x":2')
+
+
 def test_columns_that_the_guest_leaves_out_are_gone_and_the_order_stays() -> None:
     document = debezium.decode(b'{"op":"u","after":{"a":1.0,"b":2,"c":3.00}}')
     change = msgspec.structs.asdict(document.change) | {"after": {"d": 4, "c": 3.0, "a": 1.0}}
