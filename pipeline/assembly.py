@@ -8,6 +8,7 @@ from pipeline.breaker import Breaker
 from pipeline.chain import Chain, Stage
 from pipeline.ports import Clock
 from pipeline.steps import RouteFormats, Step
+from pipeline.steps.dedupe import Dedupe
 from pipeline.steps.step import NO_MODULE
 from pipeline.workers import GuestThreads
 from sandbox import Transformer
@@ -42,9 +43,13 @@ def make_chain(
         for transformer in chosen
     ]
     decoded = any(transformer.encoding == "event" for transformer in chosen)
-    before = [_stage(step, threads, clock) for step in formats.before(decoded=decoded)]
+    first = formats.before(decoded=decoded or route.dedupe is not None)
+    if route.dedupe is not None:
+        first.append(Dedupe(route.dedupe, formats.source))
+    before = [_stage(step, threads, clock) for step in first]
     behind = [_stage(step, threads, clock) for step in formats.behind(route)]
-    return Chain([*before, *guests, *behind])
+    stages = [*before, *guests, *behind]
+    return Chain(stages) if route.dedupe is None else Chain(stages, route.dedupe.events, len(before))
 
 
 def _stage(step: Step, threads: GuestThreads, clock: Clock) -> Stage:

@@ -148,8 +148,19 @@ class Stage:
 class Chain:
     """Runs batches through the stages. One lane's own; one batch at a time."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage], history_events: int = 0, history_stages: int = 0) -> None:
+        """With `history_events`, so many offsets before the first batch must be given to `recall`; the first `history_stages` stages
+        are those that remember them, and steps before those."""
         self.stages = stages
+        self.history_events = history_events
+        self._remembering = stages[:history_stages]
+
+    async def recall(self, batch: Batch) -> None:
+        """Events that were done with before: let those stages remember them. Raises TransportError."""
+        for stage in self._remembering:
+            report = await stage.run(batch)
+            alive = [child for outcome in report.outcomes if type(outcome) is Emitted for child in outcome.events]
+            batch = Batch(batch.source, alive)
 
     async def run(self, batch: Batch, span: BatchSpan) -> Verdicts:
         """Verdicts for the batch, or for a prefix of it and a halt. Raises ModuleFault when a module itself fails."""

@@ -8,6 +8,7 @@ without a commit; the lane then starts a new one. A transaction opens only when 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ class Passage:
         self._held_bytes = 0
         self._held_events = 0
         self._pending = _Pending()
+        self._resume_at = 0
+        """Where this passage takes up the work; what is fetched before it is history (see `Chain.recall`)."""
         self._draining = False
         self._offered = False
         self._started_at = 0.0
@@ -155,7 +158,8 @@ class Passage:
         committed = position.committed
         if committed is not None and not position.earliest <= committed <= position.latest:
             raise OffsetOutOfRangeError(_missing(self._lane, committed, position), [self._lane.source])
-        self.next_offset = position.start if committed is None else committed
+        self._resume_at = position.start if committed is None else committed
+        self.next_offset = max(position.earliest, self._resume_at - self._chain.history_events)
         self._around.source.seek(self._lane.source, self.next_offset)
         self.started = True
         self._started_at = self._around.clock.monotonic()
@@ -172,7 +176,9 @@ class Passage:
     async def _transform(self) -> None:
         while (chunk := await self._inbox.take()) is not None:
             self._around.on_room()
-            events, size_bytes = chunk
+            events, size_bytes = await self._without_history(*chunk)
+            if not events:
+                continue
             batch = Batch(self._lane.source, events)
             span = self._around.observer.batch(self._lane, batch)
             try:
@@ -184,6 +190,18 @@ class Passage:
             if verdicts.halt is not None:
                 return
         await self._handoff.put(None)
+
+    async def _without_history(self, events: Sequence[Event], size_bytes: int) -> tuple[Sequence[Event], int]:
+        """What lies before the committed offset was done with by an earlier passage; the chain only remembers it."""
+        if offset_at(events, 0) >= self._resume_at:
+            return events, size_bytes
+        before = bisect_left(range(len(events)), self._resume_at, key=lambda index: offset_at(events, index))
+        await self._chain.recall(Batch(self._lane.source, events[:before]))
+        rest = events[before:]
+        share = size_bytes * len(rest) // len(events)
+        self._hold(-before, share - size_bytes)
+        self._around.on_room()
+        return rest, share
 
     async def _write(self, where: Destinations) -> Halt | None:
         while True:

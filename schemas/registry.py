@@ -6,6 +6,7 @@ resolves can tell "inherit" from a value. Reprs show no values that could be sec
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -78,12 +79,26 @@ def _both_sides(value: object) -> object:
     return {"in": _format(value)} if isinstance(value, str) else value
 
 
+def _member_path(value: object) -> object:
+    if not isinstance(value, str) or not _MEMBER_PATH.fullmatch(value):
+        refuse("{shown} is no member of a change event", "write source.lsn, after.id, ts_ms, or headers.NAME")
+    return value
+
+
+_MEMBER_PATH = re.compile(r"(?:(?:before|after|source|transaction|headers)\.[^.\s][^\s]*|ts_ms)", re.ASCII)
 _TEXT = {"type": "string"}
 _SOURCE = {"type": "string", "pattern": or_variable(f"{TOPIC_PATTERN}|/.+/")}
 
 Profile = Annotated[str, BeforeValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})]
 Encoding = Annotated[str, BeforeValidator(_encoding), WithJsonSchema({"type": "string", "enum": list(ENCODINGS)})]
 FormatName = Annotated[str, BeforeValidator(_format), WithJsonSchema({"type": "string", "enum": list(FORMATS)})]
+MemberPath = Annotated[str, BeforeValidator(_member_path)]
+MemberPaths = Annotated[
+    tuple[MemberPath, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+]
 Texts = Annotated[
     tuple[Text, ...],
     BeforeValidator(_listed),
@@ -284,6 +299,19 @@ class FormatEntry(Shape):
     out: FormatSide | None = Field(default=None, description="Of the destinations; as `in` by default.")
 
 
+class DedupeEntry(Shape):
+    """Events that came before, within a window of their partition, are dropped."""
+
+    by: MemberPaths = Field(
+        description="Members of the change event (source.lsn, after.id) or headers (headers.id) that make an event itself, "
+        "beside its record key, operation and table."
+    )
+    window: Annotated[int, duration("1s", "7d")] = Field(description="How far back, by the records' timestamps.")
+    events: Annotated[int, Count(1, 10_000_000)] | None = Field(
+        default=None, description="How many offsets back at most; they are read again when a lane starts."
+    )
+
+
 class RouteEntry(Shape):
     """One route: where from, through what, where to."""
 
@@ -305,6 +333,7 @@ class RouteEntry(Shape):
         description="How values are written: one name for both sides, or `in` and `out` (docs/formats.md).",
         json_schema_extra=_also_format,
     )
+    dedupe: DedupeEntry | None = None
     headers: HeadersEntry | None = None
     oversize: Literal["stop", "truncate"] | None = Field(
         default=None, description="What happens to a dead letter too large for its topic."

@@ -184,6 +184,18 @@ class FormatSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DedupeSpec:
+    """Events that came before are dropped."""
+
+    by: tuple[str, ...]
+    """Paths in the change event (`source.lsn`, `after.id`), or `headers.NAME`."""
+    window_ms: int
+    """By the records' timestamps."""
+    events: int = 100_000
+    """Offsets of a partition that are looked back on, however long the window."""
+
+
+@dataclass(frozen=True, slots=True)
 class RouteSpec:
     """One route: where from, through what, where to."""
 
@@ -209,6 +221,7 @@ class RouteSpec:
     """Of the sources, and of all values between the transformers."""
     format_out: FormatSpec = field(default_factory=FormatSpec)
     """Of the destinations; values are converted behind the last transformer when it is another."""
+    dedupe: DedupeSpec | None = None
     batch: BatchPolicy = field(default_factory=BatchPolicy)
 
     @property

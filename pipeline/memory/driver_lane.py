@@ -74,8 +74,8 @@ class DriverLane:
         self._clock = clock
         self._transformers = transformers
         self._breakers = make_breakers(route, transformers, clock)
-        self._chain = self._make_chain()
         self._position = 0
+        self._chain = self._make_chain()
         _at_once(sink.open())
         topics = (*route.destinations, route.dead_letter)
         counts = {topic: broker.partition_count(topic) for topic in topics}
@@ -126,7 +126,11 @@ class DriverLane:
             _at_once(self._sink.commit(self._position))
 
     def _make_chain(self) -> Chain:
-        return make_chain(self._route, self._transformers, self._breakers, InlineThread(), self._clock)
+        chain = make_chain(self._route, self._transformers, self._breakers, InlineThread(), self._clock)
+        begin = max(0, self._position - chain.history_events)
+        if history := self._broker.partition(self._source).since(begin, self._position - begin):
+            _at_once(chain.recall(Batch(self._source, history)))
+        return chain
 
 
 def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:

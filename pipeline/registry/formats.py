@@ -26,6 +26,12 @@ def _undecodable(route: RouteSpec, decoded: Collection[str]) -> Iterator[Fault]:
                 "name the format that the sources are written in, or set encoding: raw if the module can do with bytes",
                 path=path,
             )
+    if route.dedupe is not None:
+        yield Fault(
+            f"values in the format {name} are no change events: there are no members to compare",
+            "name the format that the sources are written in",
+            path=f"routes.{route.name}.dedupe",
+        )
     if route.format_out != route.format_in:
         yield Fault(
             f"values in the format {name} cannot be converted to {route.format_out.name}",

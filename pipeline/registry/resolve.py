@@ -16,6 +16,7 @@ from pipeline.registry.grants import databases, grants
 from schemas.limits import PROFILES, Limits
 from schemas.registry import (
     BatchEntry,
+    DedupeEntry,
     DefaultsEntry,
     FormatEntry,
     FormatSideEntry,
@@ -30,6 +31,7 @@ from schemas.registry import (
 from schemas.specs import (
     BatchPolicy,
     CreateTopics,
+    DedupeSpec,
     EngineSettings,
     FormatSpec,
     KafkaSpec,
@@ -207,6 +209,7 @@ def _route(
         add_headers=tuple((key, value.encode()) for key, value in (headers.add or {}).items()) if headers else (),
         truncate_oversize=entry.oversize == "truncate",
         **_formats(entry.format, base),
+        dedupe=_dedupe(entry.dedupe),
         batch=_batch((defaults.batch, entry.batch), chain),
     )
 
@@ -221,6 +224,12 @@ def _format(entry: FormatSideEntry | None, otherwise: FormatSpec, base: Path) ->
         return otherwise
     schema = None if entry.schema_file is None else base / entry.schema_file
     return FormatSpec(entry.name, schema, bool(entry.register_schema))
+
+
+def _dedupe(entry: DedupeEntry | None) -> DedupeSpec | None:
+    if entry is None:
+        return None
+    return DedupeSpec(entry.by, entry.window, **_given({"events": entry.events}))
 
 
 def pattern_of(entry: RouteEntry) -> str | None:
