@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Producer
 
 from tests.services import kafka, postgres
+
+# Whoever runs the tests in the background has SIGINT ignored, and the programs that tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SKIPPED = pytest.StashKey[int]()
 _MISSING = pytest.StashKey[str | None]()

@@ -98,9 +98,12 @@ def test_it_follows_until_it_is_interrupted(kafka_broker: KafkaBroker, topic: st
             produce_full(kafka_broker.bootstrap, topic, [{"value": b"late %d" % produced}], 1)
             produced += 1
             said = process.stdout.readline() or ""
-        assert json.loads(said)["value"].startswith("late ")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        try:
+            assert json.loads(said)["value"].startswith("late ")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
