@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::config;
 use crate::frame::{BadFrame, Encoding, Reader};
 use crate::outcome;
-use crate::transformer::Transformer;
+use crate::transformer::{Batch, Transformer};
 
 /// State of the one instance. Guests have one thread, so nothing is ever shared.
 struct Instance {
@@ -117,22 +117,38 @@ pub fn transform<C: DeserializeOwned, Form>(
     (result.as_ptr() as usize as u64) << 32 | result.len() as u64
 }
 
-fn run<'a, C, Form>(
+fn run<'a, C, Form, T: Transformer<C, Form>>(
     batch: &'a [u8],
     config: &'a C,
-    transformer: impl Transformer<C, Form>,
+    transformer: T,
     result: &mut Vec<u8>,
 ) -> Result<(), BadFrame> {
     let mut reader = Reader::new(batch);
     let (meta, count) = reader.batch()?;
     let encoding = encoding_for(&transformer, meta.encoding);
     outcome::write_count(result, count as usize);
+    if T::READS_BATCHES {
+        let events = (0..count).map(|_| reader.event(&meta)).collect::<Result<Vec<_>, _>>()?;
+        write_all(&transformer, &Batch { events, encoding }, config, result);
+        return if reader.is_at_end() { Ok(()) } else { Err(BadFrame) };
+    }
     for index in 0..count {
         INSTANCE.cursor.set(index);
         let event = reader.event(&meta)?;
         outcome::write(result, transformer.outcome(event, encoding, config), encoding);
     }
     if reader.is_at_end() { Ok(()) } else { Err(BadFrame) }
+}
+
+fn write_all<'a, C, Form, T: Transformer<C, Form>>(
+    transformer: &T,
+    batch: &Batch<'a>,
+    config: &'a C,
+    result: &mut Vec<u8>,
+) {
+    let outcomes = transformer.outcomes(batch, config);
+    assert_eq!(outcomes.len(), batch.events.len(), "a transformer of batches answers each event once");
+    outcomes.into_iter().for_each(|outcome| outcome::write(result, outcome, batch.encoding));
 }
 
 fn encoding_for<C, Form, T: Transformer<C, Form>>(_: &T, encoding: Option<Encoding>) -> Encoding {

@@ -50,11 +50,12 @@ pub mod debezium;
 pub mod host;
 pub mod json;
 
-pub use change::{ChangeEvent, NewValue, Number, Row, Value};
+pub use change::{ChangeEvent, Nested, NewValue, Number, Row, Value};
 pub use debezium::Operation;
 pub use event::{Event, Headers};
+pub use frame::Encoding;
 pub use outcome::{NewHeaders, Outcome, Record, Rejection, Result};
-pub use transformer::Transformer;
+pub use transformer::{Batch, Transformer};
 
 #[doc(hidden)]
 pub use exports::{alloc, configure, cursor, transform};

@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::frame::Encoding;
 use crate::outcome::{Outcome, Rejection};
 
-/// A function that [`transformer!`](crate::transformer!) exports. There are four shapes; `Form` tells them apart and is never named:
+/// A function that [`transformer!`](crate::transformer!) exports. There are five shapes; `Form` tells them apart and is never named:
 ///
 /// | function | sees |
 /// |---|---|
@@ -13,6 +13,7 @@ use crate::outcome::{Outcome, Rejection};
 /// | `fn(&mut ChangeEvent<'a>, &'a Config) -> Outcome<'a>` | the same, without `?` |
 /// | `fn(&Event<'a>, &'a Config) -> Result<'a>` | every record's own bytes, tombstones too |
 /// | `fn(&Event<'a>, &'a Config) -> Outcome<'a>` | the same, without `?` |
+/// | `fn(&Batch<'a>, &'a Config) -> Vec<Outcome<'a>>` | a whole batch in either encoding, tombstones too; answers each event, in order |
 pub trait Transformer<Config, Form> {
     /// Whether it can be used with `encoding: event`.
     #[doc(hidden)]
@@ -21,6 +22,33 @@ pub trait Transformer<Config, Form> {
     /// What becomes of one event.
     #[doc(hidden)]
     fn outcome<'a>(&self, event: Event<'a>, encoding: Encoding, config: &'a Config) -> Outcome<'a>;
+
+    /// Whether it takes a batch at once.
+    #[doc(hidden)]
+    const READS_BATCHES: bool = false;
+
+    /// What becomes of a whole batch.
+    #[doc(hidden)]
+    fn outcomes<'a>(&self, batch: &Batch<'a>, config: &'a Config) -> Vec<Outcome<'a>> {
+        batch.events.iter().map(|event| self.outcome(*event, batch.encoding, config)).collect()
+    }
+}
+
+/// The events of one crossing, for transformers that ask the host something for all of them at once, or that see tombstones beside
+/// change events. When it panics, the host takes the batch apart and finds the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch<'a> {
+    /// In the order they came.
+    pub events: Vec<Event<'a>>,
+    /// How their values are written.
+    pub encoding: Encoding,
+}
+
+impl<'a> Batch<'a> {
+    /// The change event in a record of this batch; `None` for a tombstone.
+    pub fn change(&self, event: &Event<'a>) -> Result<Option<ChangeEvent<'a>>, Rejection> {
+        change(*event, self.encoding)
+    }
 }
 
 #[doc(hidden)]
@@ -31,6 +59,8 @@ pub struct OfRecordOrRejection;
 pub struct OfChange;
 #[doc(hidden)]
 pub struct OfChangeOrRejection;
+#[doc(hidden)]
+pub struct OfBatch;
 
 impl<C, F> Transformer<C, OfRecord> for F
 where
@@ -83,6 +113,22 @@ where
             Ok(None) => Outcome::Unchanged,
             Err(rejection) => rejection.into(),
         }
+    }
+}
+
+impl<C, F> Transformer<C, OfBatch> for F
+where
+    F: for<'a, 'e> Fn(&'e Batch<'a>, &'a C) -> Vec<Outcome<'a>>,
+{
+    const READS_DECODED: bool = true;
+    const READS_BATCHES: bool = true;
+
+    fn outcome<'a>(&self, event: Event<'a>, encoding: Encoding, config: &'a C) -> Outcome<'a> {
+        self(&Batch { events: vec![event], encoding }, config).pop().expect("an answer for each event")
+    }
+
+    fn outcomes<'a>(&self, batch: &Batch<'a>, config: &'a C) -> Vec<Outcome<'a>> {
+        self(batch, config)
     }
 }
 

@@ -305,3 +305,28 @@ fn a_number_is_its_digits() {
         assert!(Number::of(digits).is_none(), "{digits}");
     }
 }
+
+#[test]
+fn lists_and_maps_are_walked_in_either_form() {
+    let json = json!({"op": "c", "before": null, "source": {}, "after":
+        {"shop": {"city": "Köln", "zip": null, "rows": [1, {"n": 2}]}, "tags": ["a", "b"], "none": [], "empty": {}}});
+    both(&json, |mut event| {
+        let row = event.after().unwrap();
+        let nested = |name: &str| match row.get(name) {
+            Some(Value::Nested(nested)) => nested,
+            other => panic!("{other:?}"),
+        };
+        let (shop, tags) = (nested("shop"), nested("tags"));
+        assert!(shop.is_map() && !tags.is_map());
+        assert_eq!((shop.len(), tags.len(), nested("none").len(), nested("empty").is_empty()), (3, 2, 0, true));
+        assert_eq!(shop.get("city"), Some(Value::Text("Köln".into())));
+        assert_eq!((shop.get("zip"), shop.get("street"), tags.get("a")), (Some(Value::Null), None, None));
+        assert_eq!(shop.entries().map(|(name, _)| name.into_owned()).collect::<Vec<_>>(), ["city", "rows", "zip"]);
+        assert_eq!(tags.elements().last(), Some(Value::Text("b".into())));
+        assert_eq!((tags.entries().count(), shop.elements().count()), (0, 0));
+        let Some(Value::Nested(rows)) = shop.get("rows") else { panic!("no list") };
+        let inner: Vec<_> = rows.elements().collect();
+        assert_eq!(inner[0], Value::Integer(1));
+        assert!(matches!(inner[1], Value::Nested(map) if map.get("n") == Some(Value::Integer(2))));
+    });
+}

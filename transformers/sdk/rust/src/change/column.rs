@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::Form;
+use super::nested::Nested;
 use crate::config::Error;
 use crate::frame::{Reader, Scalar, Token};
 use crate::json::{self, Kind, Raw};
@@ -35,20 +36,6 @@ pub enum Value<'a> {
     Nested(Nested<'a>),
 }
 
-/// A list or a map inside of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Nested<'a> {
-    form: Form,
-    bytes: &'a [u8],
-}
-
-impl<'a> Nested<'a> {
-    /// Decodes it with serde. The error says where it does not fit.
-    pub fn read<T: Deserialize<'a>>(self) -> Result<T, String> {
-        read(self.form, self.bytes).map_err(|error| error.to_string())
-    }
-}
-
 /// Decodes a checked value.
 pub(super) fn read<'a, T: Deserialize<'a>>(form: Form, bytes: &'a [u8]) -> Result<T, Error> {
     match form {
@@ -58,6 +45,12 @@ pub(super) fn read<'a, T: Deserialize<'a>>(form: Form, bytes: &'a [u8]) -> Resul
 }
 
 impl<'a> Value<'a> {
+    /// The value that these bytes of a decoded event are: all of [`Event::value`](crate::Event::value), to walk it as it came. `None`
+    /// when they are no msgpack of the host's.
+    pub fn of_decoded(bytes: &'a [u8]) -> Option<Self> {
+        Self::of_packed(bytes)
+    }
+
     /// The value that these bytes are; they were checked before.
     pub(super) fn of(form: Form, bytes: &'a [u8]) -> Self {
         let value = match form {
@@ -68,7 +61,7 @@ impl<'a> Value<'a> {
     }
 
     /// `None` for half of a surrogate pair, which is no text.
-    fn of_json(raw: Raw<'a>) -> Option<Self> {
+    pub(super) fn of_json(raw: Raw<'a>) -> Option<Self> {
         Some(match raw.kind() {
             Kind::Null => Value::Null,
             Kind::Boolean => Value::Boolean(raw.text() == "true"),
@@ -88,7 +81,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn of_packed(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn of_packed(bytes: &'a [u8]) -> Option<Self> {
         Some(match Reader::new(bytes).token().ok()? {
             Token::Array(_) | Token::Map(_) => Value::Nested(Nested { form: Form::Packed, bytes }),
             Token::Scalar(scalar) => match scalar {

@@ -1,6 +1,7 @@
 //! One change event, read and edited where it lies, whichever way the host hands it over.
 
 mod column;
+mod nested;
 mod parse;
 mod row;
 
@@ -11,6 +12,7 @@ use crate::event::Event;
 use crate::outcome::{Outcome, Rejection};
 
 pub use column::{NewValue, Number, Value};
+pub use nested::Nested;
 pub use row::Row;
 
 /// How a change event is written: what the source wrote, or what the host decoded of it.
