@@ -146,7 +146,7 @@ class Pipeline:
                 try:
                     loaded[name] = await asyncio.to_thread(self._sandbox.load, specs[name])
                 except ModuleFault as fault:
-                    place = f"transformers.{name}.module"
+                    place = f"transformers.{name}.{specs[name].origin_key}"
                     faults.append(self._placed(Fault(fault.problem, fault.remedy, path=place)))
                 except ConfigError as error:
                     faults += map(self._placed, error.faults)

@@ -24,6 +24,12 @@ def shop_registry() -> Path:
     )
 
 
+def builtin_module(name: str) -> Path:
+    """The module of the built-in transformer of this name; whether it is there is for the registry's checks to say."""
+    place = _HERE.parent / "transformers" / "modules" / "builtins" / f"{name}.wasm"
+    return place if place.is_file() else _HERE / "shipped" / "modules" / "builtins" / f"{name}.wasm"
+
+
 def sdk_folder(language: str) -> Path:
     """The SDK of this language: in a source tree, or as the copy inside the installed package. Raises ConfigError when it is missing."""
     places = (_HERE.parent / "transformers" / "sdk" / language, _HERE / "shipped" / "sdk" / language)

@@ -10,9 +10,11 @@ import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.abi import ENCODINGS
+from schemas.builtins import NAMES as BUILTINS
 from schemas.capabilities import PROFILES as CAPABILITY_PROFILES
 from schemas.fields import (
     TOPIC_PATTERN,
@@ -65,6 +67,14 @@ def _encoding(value: object) -> object:
 
 
 def _format(value: object) -> object:
+def _builtin(value: object) -> object:
+    if not isinstance(value, str) or value not in BUILTINS:
+        near = get_close_matches(str(value), BUILTINS, 1)
+        choices = f"built-in transformers are {', '.join(BUILTINS)}"
+        refuse("{shown} is not a built-in transformer", f"did you mean {near[0]}? ({choices})" if near else choices)
+    return value
+
+
     if not isinstance(value, str) or value not in FORMATS:
         near = get_close_matches(str(value), FORMATS, 1)
         refuse("{shown} is not a format", f"did you mean {near[0]}?" if near else f"formats are {', '.join(FORMATS)}")
@@ -96,6 +106,7 @@ MemberPath = Annotated[str, BeforeValidator(_member_path)]
 MemberPaths = Annotated[
     tuple[MemberPath, ...],
     BeforeValidator(_listed),
+BuiltinName = Annotated[str, BeforeValidator(_builtin), WithJsonSchema({"type": "string", "enum": list(BUILTINS)})]
     Field(min_length=1),
     WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
 ]
@@ -251,13 +262,25 @@ class DefaultsEntry(_Behaviour):
 class TransformerEntry(_Behaviour):
     """One transformer: which module, under which limits."""
 
-    module: Text = Field(description="The WebAssembly module, relative to the registry file.")
+    model_config = ConfigDict(json_schema_extra=_module_or_builtin)
+
+    builtin: BuiltinName | None = Field(
+        default=None,
+        description="One of the transformers that come with penstock, in place of `module` (docs/builtins.md).",
+    )
+    module: Text | None = Field(
+        default=None, validate_default=True, description="The WebAssembly module, relative to the registry file."
+    )
     sha256: Sha256 | None = Field(
         default=None, description="The module is refused when its bytes hash to something else."
     )
     config: dict[str, Any] | None = Field(
         default=None, repr=False, description="Handed to the guest's penstock_v1_configure, as msgpack."
     )
+def _module_or_builtin(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"required": ["module"]}, {"required": ["builtin"]}]
+
+
     encoding: Encoding | None = Field(
         default=None,
         description="How values are handed over: raw is the record's own bytes, event the Debezium change event in them. "
@@ -274,6 +297,17 @@ class HeadersEntry(Shape):
         default=None, repr=False, description="Headers to add, name to value."
     )
 
+
+    @field_validator("module")
+    @classmethod
+    def _one_of_both(cls, module: str | None, info: ValidationInfo) -> str | None:
+        if "builtin" not in info.data:
+            return module  # it was refused, and says why
+        if module is None and info.data["builtin"] is None:
+            raise PydanticCustomError("missing", "neither")
+        if module is not None and info.data["builtin"] is not None:
+            refuse("both module and builtin are written", "keep one of them")
+        return module
 
 class FormatSideEntry(Shape):
     """How the values on one side of a route are written."""

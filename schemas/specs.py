@@ -123,6 +123,8 @@ class TransformerSpec:
     name: str
     module: Path
     sha256: str | None = None
+    builtin: str | None = None
+    """The name of the built-in transformer that `module` is, when it is one (see `schemas.builtins`)."""
     """Lower-case hex pin; the module is refused when its bytes hash to something else."""
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Handed to the guest; it may carry secrets (a salt, a token): not printed."""
@@ -144,6 +146,16 @@ class TransformerSpec:
     quarantine: Quarantine = field(default_factory=Quarantine)
 
     @property
+    @property
+    def origin(self) -> str:
+        """Which module it is, in words: `builtin mask`, or the file."""
+        return str(self.module) if self.builtin is None else f"builtin {self.builtin}"
+
+    @property
+    def origin_key(self) -> str:
+        """The key of the registry's entry that says which module it is."""
+        return "module" if self.builtin is None else "builtin"
+
     def grants(self) -> Grants:
         """What is granted, in full."""
         return Grants.of(self.capabilities)

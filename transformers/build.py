@@ -1,7 +1,7 @@
-"""Rebuilds the shipped guests, the host's own codec and the example of every language, and compares them with what is committed.
+"""Rebuilds the shipped guests, the built-ins, the host's own codec and the example of every language, and compares them with what is committed.
 
 `build.py` builds into a temporary folder and exits 1 when any hash differs from a folder's `SHA256SUMS` or from the module
-itself; `build.py --write` replaces both. Names behind it (`shipped`, or languages) build those only. Exit 2 means that a toolchain is
+itself; `build.py --write` replaces both. Names behind it (`shipped`, `builtins`, or languages) build those only. Exit 2 means that a toolchain is
 missing, and says what to install. Builds start from nothing and do not depend on the folder they run in: compilers' caches are
 temporary, paths are remapped, nothing carries a time. The examples are built as `penstock build` builds any project.
 """
@@ -29,6 +29,8 @@ from pipeline.workshop.project import Project, read_project  # noqa: E402
 from transformers.javascript_runtime import RUNTIME, build_runtime  # noqa: E402
 
 SHIPPED = "shipped"
+BUILTINS = "builtins"
+"""The built-in transformers: each folder of `transformers/builtins/` with a guest.toml."""
 ENGINE = "javascript-runtime"
 """What JavaScript guests are made of, for the SDK."""
 EXAMPLE = "enrich-order"
@@ -38,6 +40,7 @@ HOST_CRATES = ("record-codec",)
 """Not transformers: what the host runs for itself."""
 MODULES = HERE / "modules"
 LANGUAGES = MODULES / "languages"
+BUILTIN_MODULES = MODULES / "builtins"
 HOST = HERE.parent / "sandbox" / "records"
 NOT_KEPT = frozenset({"enrich_order_python.wasm"})
 """18 MB, and other bytes each time: componentize-py keeps CPython's memory as it is after the imports, with a random hash seed and
@@ -87,6 +90,12 @@ def build_shipped(scratch: Path) -> dict[Path, bytes]:
     return {(HOST if name in host else MODULES) / name: code for name, code in built.items()}
 
 
+def build_builtins() -> dict[Path, bytes]:
+    """Every built-in, as `penstock build` makes it."""
+    projects = [read_project(file.parent) for file in sorted((HERE / "builtins").glob("*/guest.toml"))]
+    return {BUILTIN_MODULES / f"{project.name}.wasm": compile_project(project)[0] for project in projects}
+
+
 def examples() -> dict[str, Project]:
     """The example project of every language that has one."""
     folders = {name: HERE / "guests" / name / EXAMPLE for name in available()}
@@ -101,7 +110,10 @@ def build_example(project: Project) -> dict[Path, bytes]:
 
 def builders(names: Sequence[str], scratch: Path) -> dict[str, Callable[[], dict[Path, bytes]]]:
     """What to build, by name: everything, unless names say what. Raises SystemExit for a name that is none."""
-    found: dict[str, Callable[[], dict[Path, bytes]]] = {SHIPPED: lambda: build_shipped(scratch)}
+    found: dict[str, Callable[[], dict[Path, bytes]]] = {
+        SHIPPED: lambda: build_shipped(scratch),
+        BUILTINS: build_builtins,
+    }
     found[ENGINE] = lambda: {RUNTIME: build_runtime(scratch)}
     found |= {name: lambda project=project: build_example(project) for name, project in examples().items()}
     unknown = [name for name in names if name not in found]
@@ -177,7 +189,7 @@ def main() -> int:
     """Builds, then writes or compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="replace the committed modules")
-    parser.add_argument("names", nargs="*", help="`shipped` or languages; all of them by default")
+    parser.add_argument("names", nargs="*", help="`shipped`, `builtins` or languages; all of them by default")
     arguments = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="penstock-guests-"))
     os.environ[toolchains.BUILD_CACHE] = str(scratch / "caches")

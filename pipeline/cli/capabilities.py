@@ -134,9 +134,9 @@ def _audit(
         elif lines is not None:
             calls = _rehearsed(spec, lines, most)
     except MalformedModuleError as error:
-        raise ConfigError(located.fault("transformers", spec.name, "module", problem=str(error))) from None
+        raise ConfigError(located.fault("transformers", spec.name, spec.origin_key, problem=str(error))) from None
     except ModuleFault as fault:
-        place = ("transformers", spec.name, "module")
+        place = ("transformers", spec.name, spec.origin_key)
         raise ConfigError(located.fault(*place, problem=fault.problem, remedy=fault.remedy)) from None
     except ConfigError as error:
         raise ConfigError(*(located.placed(fault) for fault in error.faults)) from None

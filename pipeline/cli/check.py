@@ -132,6 +132,7 @@ def _transformer(spec: TransformerSpec, findings: Findings) -> dict[str, Any]:
     return {
         "name": spec.name,
         "module": str(spec.module),
+        "builtin": spec.builtin,
         "sha256": _sha256(spec.module),
         "pinned": spec.sha256 is not None,
         "limits": asdict(spec.limits),
@@ -189,6 +190,7 @@ def _print_parts(findings: Findings, registry: Registry, console: Console) -> No
 
 def _transformer_line(spec: TransformerSpec) -> str:
     digest = (_sha256(spec.module) or "")[:12] + (" (pinned)" if spec.sha256 else "")
+    digest = digest if spec.builtin is None else f"{spec.origin}, {digest}"
     instance = spec.instance or usual_instance(spec.module)
     granted = f", may use {', '.join(sorted(spec.grants.names))}" if spec.grants.names else ""
     return f"{digest}  {spec.limits.describe()}  {instance}, {_apart(spec)}{spec.engine.tier}, {spec.on_violation}{granted}"

@@ -125,9 +125,8 @@ def _load(located: Located, spec: TransformerSpec, sandbox: Sandbox) -> Transfor
 
 
 def _refused(located: Located, fault: ModuleFault) -> ConfigError:
-    return ConfigError(
-        located.fault("transformers", fault.module, "module", problem=fault.problem, remedy=fault.remedy)
-    )
+    key = located.registry.transformers[fault.module].origin_key
+    return ConfigError(located.fault("transformers", fault.module, key, problem=fault.problem, remedy=fault.remedy))
 
 
 def _events(stream: BinaryIO, name: str, route: RouteSpec | None) -> Iterator[EventLine]:

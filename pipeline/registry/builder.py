@@ -36,7 +36,8 @@ class RegistryBuilder:
         self,
         name: str,
         *,
-        module: str | Path,
+        module: str | Path | None = None,
+        builtin: str | None = None,
         limits: Limits | str | Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
         function: str | None = None,
@@ -44,7 +45,8 @@ class RegistryBuilder:
     ) -> RegistryBuilder:
         """Add a transformer. `settings` are the file's other keys: `on_violation="drop"`. Replaces one of the same name."""
         entry = {
-            "module": str(module),
+            "module": None if module is None else str(module),
+            "builtin": builtin,
             "limits": _limits(limits) if isinstance(limits, Limits) else limits,
             "config": config,
             "function": function,

@@ -1,4 +1,4 @@
-"""The files a registry names: modules and certificates. Looks at them, loads none."""
+"""The files a registry names: modules, contracts and certificates. Looks at them, loads none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.registry.document import Document, Steps
+from schemas.contracts.contract import read_contract
+from schemas.contracts.reading import SchemaError
 from schemas.errors import Fault
 from schemas.specs import Registry, Security, TransformerSpec
 
@@ -26,11 +28,18 @@ def file_faults(document: Document, registry: Registry) -> Iterator[Fault]:
     """Every module and certificate that is not there, not readable, or not what it should be."""
     for transformer in registry.transformers.values():
         yield from _module_faults(document, transformer)
+    for route in registry.routes.values():
+        for contract in route.contracts:
+            try:
+                read_contract(contract.schema, contract.base)
+            except SchemaError as error:
+                remedy = "name a JSON Schema (.json), an Avro schema (.avsc) or a Python type (package.module:Name)"
+                yield document.fault(("routes", route.name, "contract"), str(error), remedy)
     yield from _pem_faults(document, registry.kafka.security)
 
 
 def _module_faults(document: Document, transformer: TransformerSpec) -> Iterator[Fault]:
-    steps: Steps = ("transformers", transformer.name, "module")
+    steps: Steps = ("transformers", transformer.name, transformer.origin_key)
     problem, remedy = _unreadable(transformer.module, MODULE_BYTES_MAX)
     if problem:
         yield document.fault(steps, problem, remedy)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pipeline.registry.builtins import builtin_faults
 from pipeline.registry.cluster import cluster_faults
 from pipeline.registry.document import Document, Steps
 from pipeline.registry.environ import substitute
@@ -123,7 +124,9 @@ def load_transformers(located: Located, sandbox: ModuleLoader[_Loaded_co]) -> di
         try:
             loaded[name] = sandbox.load(spec)
         except ModuleFault as fault:
-            faults.append(located.fault("transformers", name, "module", problem=fault.problem, remedy=fault.remedy))
+            faults.append(
+                located.fault("transformers", name, spec.origin_key, problem=fault.problem, remedy=fault.remedy)
+            )
         except ConfigError as error:
             faults += [located.placed(fault) for fault in error.faults]
     decoded = {name for name, transformer in loaded.items() if transformer.encoding == "event"}
@@ -150,6 +153,7 @@ def check_document(
 
 
 def _deeper_faults(document: Document, registry: Registry) -> Iterable[Fault]:
+    yield from builtin_faults(document, registry)
     yield from relation_faults(document, registry, _declared(document))
     yield from topology_faults(document, registry)
     yield from cluster_faults(document, registry)

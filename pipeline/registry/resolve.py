@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.assets import builtin_module
+from pipeline.registry.builtins import completed
 from pipeline.registry.grants import databases, grants
 from schemas.limits import PROFILES, Limits
 from schemas.registry import (
@@ -136,9 +138,10 @@ def _create_topics(file: RegistryFile) -> CreateTopics | None:
 def _transformer(name: str, entry: TransformerEntry, defaults: DefaultsEntry, base: Path) -> TransformerSpec:
     return TransformerSpec(
         name=name,
-        module=base / entry.module,
+        module=_module(entry, base),
+        builtin=entry.builtin,
         sha256=entry.sha256,
-        config=entry.config or {},
+        config=(entry.config or {}) if entry.builtin is None else completed(entry.builtin, entry.config or {}),
         instance=entry.instance or defaults.instance,
         limits=_limits(entry.limits, _limits(defaults.limits, Limits())),
         engine=_engine(entry, defaults),
@@ -157,6 +160,13 @@ def _transformer(name: str, entry: TransformerEntry, defaults: DefaultsEntry, ba
 
 def _limits(entry: LimitsEntry | None, inherited: Limits) -> Limits:
     if entry is None:
+def _module(entry: TransformerEntry, base: Path) -> Path:
+    if entry.builtin is not None:
+        return builtin_module(entry.builtin)
+    assert entry.module is not None, "an entry has a module or a builtin"
+    return base / entry.module
+
+
         return inherited
     base = PROFILES[entry.profile] if entry.profile else inherited
     changes = {_LIMITS[key]: getattr(entry, key) for key in entry.model_fields_set if key in _LIMITS}

@@ -38,7 +38,7 @@ _EXAMPLES = {
     "version": "version: 1",
     "transformers": "transformers: {mask-pii: {module: modules/mask_pii.wasm}}",
     "routes": "routes: {orders: {from: shop.public.orders, through: [mask-pii], to: orders.masked}}",
-    "module": "module: modules/mask_pii.wasm",
+    "module": "module: modules/mask_pii.wasm, or builtin: mask",
     "from": "from: shop.public.orders",
     "through": "through: [mask-pii]",
     "to": "to: orders.masked",
@@ -67,6 +67,14 @@ def check_shape(document: Document, silent: Iterable[Steps] = ()) -> tuple[Regis
         details = error.errors(include_url=False, include_input=False)
     faults = [_fault(document, steps, detail) for steps, detail in _placed(details, data) if steps not in already]
     return _remainder(data, details), faults
+
+
+def faults_of(
+    document: Document, error: ValidationError, below: Steps, shape: type[BaseModel], data: Any
+) -> Iterator[Fault]:
+    """The faults of what stands `below`: `data`, which is no `shape`."""
+    for detail in error.errors(include_url=False, include_input=False):
+        yield _fault(document, (*below, *_place(detail, data)), detail, shape, len(below))
 
 
 class _Remainder(RegistryFile):
@@ -119,16 +127,19 @@ def did_you_mean(word: object, choices: Iterable[str]) -> str:
     )
 
 
-def _fault(document: Document, steps: Steps, detail: ErrorDetails) -> Fault:
+def _fault(
+    document: Document, steps: Steps, detail: ErrorDetails, shape: type[BaseModel] = RegistryFile, depth: int = 0
+) -> Fault:
+    """`shape` is what should stand below the first `depth` steps."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == REFUSED:
         return document.fault(steps, context["problem"], context["remedy"], at_key=detail["loc"][-1:] == ("[key]",))
     if kind == "missing":
-        remedy = f"add {_EXAMPLES[str(steps[-1])]}"
+        remedy = f"add {_EXAMPLES.get(str(steps[-1]), f'{steps[-1]}: …')}"
         return document.fault(steps, f"'{steps[-1]}' is missing", remedy, at_key=True)
     if kind == "extra_forbidden":
         return document.fault(
-            steps, "unknown key", did_you_mean(steps[-1], keys_at(RegistryFile, steps[:-1])), at_key=True
+            steps, "unknown key", did_you_mean(steps[-1], keys_at(shape, steps[depth:-1])), at_key=True
         )
     if kind in {"enum", "literal_error"}:
         choices = _choices(str(context["expected"]))

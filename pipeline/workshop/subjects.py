@@ -57,7 +57,7 @@ class Subject:
         try:
             return sandbox.load(spec or self.spec)
         except ModuleFault as fault:
-            place = ("transformers", self.name, "module")
+            place = ("transformers", self.name, self.spec.origin_key)
             raise ConfigError(self.located.fault(*place, problem=fault.problem, remedy=fault.remedy)) from fault
         except ConfigError as error:
             raise ConfigError(*(self.located.placed(fault) for fault in error.faults)) from error

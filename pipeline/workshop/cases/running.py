@@ -6,11 +6,13 @@ may name any topic (what it may name is in that config), any other only those of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
+from pipeline.registry.builtins import completed
 from pipeline.workshop.cases.model import Case, Settings, Step
 from pipeline.workshop.cases.verdict import Difference, difference
 from pipeline.workshop.subjects import Subject
@@ -87,8 +89,12 @@ class Bench:
 
 def settled(spec: TransformerSpec, settings: Settings) -> TransformerSpec:
     """The registry's entry with what the case says."""
-    config = spec.config if settings.config is None else settings.config
+    config = spec.config if settings.config is None else _config(spec, settings.config)
     return replace(spec, config=config, limits=_tightened(spec.limits, settings))
+
+
+def _config(spec: TransformerSpec, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return config if spec.builtin is None else completed(spec.builtin, config)
 
 
 def _tightened(limits: Limits, settings: Settings) -> Limits:

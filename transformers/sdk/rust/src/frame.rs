@@ -4,7 +4,7 @@ use crate::event::{Event, Headers};
 
 /// The frame is not what guest ABI v1 says. The host wrote it, so no event is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadFrame;
+pub struct BadFrame;
 
 /// What holds for every event of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) struct Meta<'a> {
 
 /// The head of any value: a scalar in full, or how many items or entries follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Token<'a> {
+pub enum Token<'a> {
     Scalar(Scalar<'a>),
     Array(u32),
     Map(u32),
@@ -25,7 +25,7 @@ pub(crate) enum Token<'a> {
 
 /// A value with nothing inside.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Scalar<'a> {
+pub enum Scalar<'a> {
     Nil,
     Boolean(bool),
     Unsigned(u64),
@@ -48,7 +48,7 @@ pub enum Encoding {
 
 /// A position in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     rest: &'a [u8],
 }
 

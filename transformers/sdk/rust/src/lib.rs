@@ -38,6 +38,7 @@
 mod bytes;
 mod change;
 mod config;
+mod decoded;
 mod event;
 mod exports;
 mod frame;
@@ -52,10 +53,16 @@ pub mod json;
 
 pub use change::{ChangeEvent, Nested, NewValue, Number, Row, Value};
 pub use debezium::Operation;
+pub use decoded::{Decoded, plain};
 pub use event::{Event, Headers};
 pub use frame::Encoding;
 pub use outcome::{NewHeaders, Outcome, Record, Rejection, Result};
 pub use transformer::{Batch, Transformer};
+
+/// Reads the msgpack of a [`Decoded`] value, in every width the format knows, without copying.
+pub mod msgpack {
+    pub use crate::frame::{BadFrame, Reader, Scalar, Token};
+}
 
 #[doc(hidden)]
 pub use exports::{alloc, configure, cursor, transform};

@@ -1,0 +1,13 @@
+//! What penstock's built-in transformers have in common. They all read change events that the host decoded (`encoding: event`), so
+//! one module does for every source format.
+//!
+//! A value stays the very bytes it came in until somebody looks at it ([`Value::Span`]): a built-in that changes one column of
+//! fifty neither decodes nor encodes the other forty-nine.
+
+mod change;
+mod pattern;
+mod value;
+
+pub use change::{Change, Row};
+pub use pattern::{Pattern, Path, Tables};
+pub use value::Value;

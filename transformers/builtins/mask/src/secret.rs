@@ -1,0 +1,157 @@
+//! Hashes, HMACs and tokens of values.
+
+use std::borrow::Cow;
+
+use builtin_kit::Value;
+use sha2::{Digest, Sha256};
+
+const BLOCK_BYTES: usize = 64;
+
+/// What makes the results differ from anybody else's.
+pub(crate) struct Secrets<'s> {
+    pub salt: &'s str,
+    pub key: &'s str,
+}
+
+impl Secrets<'_> {
+    /// SHA-256 of salt and value, in hex.
+    pub fn hash(&self, value: &[u8]) -> String {
+        hex(&Sha256::new().chain_update(self.salt).chain_update(value).finalize().into())
+    }
+
+    /// HMAC-SHA-256 of the value under the key, in hex.
+    pub fn hmac_hex(&self, value: &[u8]) -> String {
+        hex(&self.hmac(&[value]))
+    }
+
+    /// RFC 2104.
+    fn hmac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut block = [0; BLOCK_BYTES];
+        if self.key.len() > BLOCK_BYTES {
+            block[..32].copy_from_slice(&Sha256::digest(self.key));
+        } else {
+            block[..self.key.len()].copy_from_slice(self.key.as_bytes());
+        }
+        let inner = parts.iter().fold(Sha256::new_with_prefix(block.map(|byte| byte ^ 0x36)), |sum, part| sum.chain_update(part));
+        Sha256::new_with_prefix(block.map(|byte| byte ^ 0x5c)).chain_update(inner.finalize()).finalize().into()
+    }
+
+    /// The same value always gives the same token, of the same form: digits for digits, letters for letters of the same case, all
+    /// else as it is. A number stays a number of as many digits.
+    pub fn token(&self, leaf: &Value) -> Value<'static> {
+        match leaf {
+            Value::Integer(number) => Value::Integer(self.number(*number)),
+            Value::Boolean(_) => leaf_of_boolean(leaf),
+            Value::Bytes(bytes) => Value::Bytes(self.stream(bytes).take(bytes.len()).map(|pair| pair as u8).collect::<Vec<_>>().into()),
+            Value::Unsigned(_) | Value::Float(_) => self.float(leaf),
+            _ => Value::Text(self.text(&text_of(leaf)).into()),
+        }
+    }
+
+    fn text(&self, text: &str) -> String {
+        text.chars().zip(self.stream(text.as_bytes())).map(|(character, pair)| replaced(character, pair)).collect()
+    }
+
+    /// As many digits, the first of them not 0, the same sign; what would not fit 64 bits begins with a smaller digit.
+    fn number(&self, number: i64) -> i64 {
+        let digits = number.unsigned_abs().to_string();
+        let first_max = if digits.len() == 19 { 8 } else { 9 };
+        let mut token = 0_i64;
+        for (at, pair) in (0..digits.len()).zip(self.stream(digits.as_bytes())) {
+            let digit = if at == 0 { 1 + i64::from(pair) % first_max } else { i64::from(pair) % 10 };
+            token = token * 10 + digit;
+        }
+        if number < 0 { -token } else { token }
+    }
+
+    /// A float of the same digits before and behind the point; an integer beyond 64 bits with sign likewise.
+    fn float(&self, leaf: &Value) -> Value<'static> {
+        let token = self.text(&text_of(leaf));
+        match leaf {
+            Value::Unsigned(_) => token[1..].parse().map_or(Value::Null, Value::Integer),
+            _ => token.parse().map_or(Value::Null, Value::Float),
+        }
+    }
+
+    /// As many pairs of bytes as are asked for, from the HMACs of the value and a counter.
+    fn stream<'v>(&'v self, value: &'v [u8]) -> impl Iterator<Item = u16> + 'v {
+        (0_u32..).flat_map(move |counter| {
+            let block = self.hmac(&[&counter.to_be_bytes(), value]);
+            (0..16).map(move |at| u16::from_be_bytes([block[2 * at], block[2 * at + 1]]))
+        })
+    }
+}
+
+/// There are but two: a token would hide nothing.
+fn leaf_of_boolean(_: &Value) -> Value<'static> {
+    Value::Null
+}
+
+fn replaced(character: char, pair: u16) -> char {
+    let from = |first: u8, count: u16| char::from(first + (pair % count) as u8);
+    match character {
+        '0'..='9' => from(b'0', 10),
+        'a'..='z' => from(b'a', 26),
+        'A'..='Z' => from(b'A', 26),
+        other if other.is_alphanumeric() => from(b'a', 26),
+        other => other,
+    }
+}
+
+/// The bytes that are hashed: of a text its UTF-8, of bytes themselves, of all else how JSON writes it.
+pub(crate) fn bytes_of<'v>(leaf: &'v Value) -> Cow<'v, [u8]> {
+    match leaf {
+        Value::Bytes(bytes) => Cow::Borrowed(bytes),
+        _ => match text_of(leaf) {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        },
+    }
+}
+
+/// A value as text: numbers and booleans as JSON writes them, bytes in hex.
+pub(crate) fn text_of<'v>(leaf: &'v Value) -> Cow<'v, str> {
+    match leaf {
+        Value::Text(text) => Cow::Borrowed(text),
+        Value::Boolean(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
+        Value::Integer(number) => number.to_string().into(),
+        Value::Unsigned(number) => number.to_string().into(),
+        Value::Float(number) => format!("{number:?}").into(),
+        Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_sha_256_of_salt_and_value() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Secrets { salt: "a", key: "" }.hash(b"bc"), expected);
+    }
+
+    #[test]
+    fn the_hmac_is_that_of_rfc_4231() {
+        let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(Secrets { salt: "", key: "Jefe" }.hmac_hex(b"what do ya want for nothing?"), expected);
+    }
+
+    #[test]
+    fn a_token_has_the_form_of_its_value() {
+        let secrets = Secrets { salt: "", key: "k" };
+        let Value::Text(token) = secrets.token(&Value::Text("Ada@example.org +49 30".into())) else { panic!() };
+        assert_eq!(token.chars().map(|c| if c.is_alphanumeric() { 'x' } else { c }).collect::<String>(), "xxx@xxxxxxx.xxx +xx xx");
+        for number in [0, 7, -42, i64::MAX, i64::MIN + 1] {
+            let Value::Integer(token) = secrets.token(&Value::Integer(number)) else { panic!() };
+            assert_eq!(token.unsigned_abs().to_string().len(), number.unsigned_abs().to_string().len());
+            assert_eq!(token < 0, number < 0);
+        }
+    }
+}
