@@ -26,7 +26,7 @@ from schemas.abi import (
     ResultRecord,
     decode_change_results,
 )
-from schemas.change import DecodeError, EncodeError
+from schemas.change import DecodeError, EncodeError, plain_bytes
 from schemas.event import Event, TopicPartition
 from schemas.formats.format import Document, Format
 from schemas.outcome import Outcome, Violation, ViolationKind
@@ -145,3 +145,5 @@ def _merged(count: int, judged: Sequence[Outcome], apart: dict[int, Violation]) 
         if outcome is None:
             return
         yield outcome
+        if (plain := plain_bytes(packed)) is not None:
+            return plain

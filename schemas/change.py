@@ -52,3 +52,13 @@ def unpack(packed: bytes) -> ChangeEvent:
         return _unpack(packed)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError) as error:
         raise EncodeError(f"not a change event: {error}") from None
+
+
+_PLAIN: Final = frozenset({0xC4, 0xC5, 0xC6})
+"""How msgpack's byte strings begin."""
+_unpack_bytes: Final = msgspec.msgpack.Decoder(bytes).decode
+
+
+def plain_bytes(packed: bytes) -> bytes | None:
+    """The bytes that a guest answered in place of a change event: the record's value as it stands; None when it is no byte string."""
+    return _unpack_bytes(packed) if packed[0] in _PLAIN else None

@@ -101,6 +101,18 @@ def test_a_tombstone_is_nil_both_ways() -> None:
     assert values(kept) == [None] == values(made)
 
 
+def test_bytes_in_place_of_a_change_event_are_the_value_itself() -> None:
+    row = b'{"id":1}'
+    one, many, large = each(lambda value: [1, row] if value else [2, [[None, b"k", row, None]]]).run(
+        CREATED, None, CREATED
+    )
+    assert values(one) == [row] == values(many) == values(large)
+    (empty,) = each(lambda value: [1, b""]).run(CREATED)
+    assert values(empty) == [b""]
+    (long,) = each(lambda value: [1, b"x" * 70_000]).run(CREATED)
+    assert values(long) == [b"x" * 70_000]
+
+
 def test_a_tombstone_may_become_a_change_event() -> None:
     change = {"op": "d", "before": {"x": b"\0\1"}, "after": None, "source": {}, "ts_ms": None, "transaction": None}
     (outcome,) = each(lambda value: [1, change]).run(None)
