@@ -8,6 +8,7 @@ from pipeline.breaker import Breaker
 from pipeline.chain import Chain, Stage
 from pipeline.ports import Clock
 from pipeline.steps import RouteFormats, Step
+from pipeline.steps.contract import ContractGate
 from pipeline.steps.dedupe import Dedupe
 from pipeline.steps.step import NO_MODULE
 from pipeline.workers import GuestThreads
@@ -43,13 +44,15 @@ def make_chain(
         for transformer in chosen
     ]
     decoded = any(transformer.encoding == "event" for transformer in chosen)
-    first = formats.before(decoded=decoded or route.dedupe is not None)
+    first = formats.before(decoded=decoded or route.dedupe is not None or bool(route.contracts))
     if route.dedupe is not None:
         first.append(Dedupe(route.dedupe, formats.source))
+    remembering = len(first)
+    first += [ContractGate(contract, formats.source) for contract in route.contracts]
     before = [_stage(step, threads, clock) for step in first]
     behind = [_stage(step, threads, clock) for step in formats.behind(route)]
     stages = [*before, *guests, *behind]
-    return Chain(stages) if route.dedupe is None else Chain(stages, route.dedupe.events, len(before))
+    return Chain(stages) if route.dedupe is None else Chain(stages, route.dedupe.events, remembering)
 
 
 def _stage(step: Step, threads: GuestThreads, clock: Clock) -> Stage:

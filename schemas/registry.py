@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from schemas.abi import ENCODINGS
 from schemas.builtins import NAMES as BUILTINS
 from schemas.capabilities import PROFILES as CAPABILITY_PROFILES
+from schemas.contracts.compare import Compatibility
 from schemas.fields import (
     TOPIC_PATTERN,
     Count,
@@ -39,7 +40,7 @@ from schemas.formats.named import FORMATS
 from schemas.grant_entries import CapabilitiesEntry, DatabaseSourceEntry
 from schemas.limits import PROFILES
 from schemas.shape import Shape
-from schemas.specs import Delivery, InstancePolicy, IsolationLevel, OnViolation, QuarantineAction, Tier
+from schemas.specs import Delivery, InstancePolicy, IsolationLevel, OnBreak, OnViolation, QuarantineAction, Tier
 
 
 def _profile_name(value: object) -> object:
@@ -66,7 +67,6 @@ def _encoding(value: object) -> object:
     return value
 
 
-def _format(value: object) -> object:
 def _builtin(value: object) -> object:
     if not isinstance(value, str) or value not in BUILTINS:
         near = get_close_matches(str(value), BUILTINS, 1)
@@ -75,6 +75,7 @@ def _builtin(value: object) -> object:
     return value
 
 
+def _format(value: object) -> object:
     if not isinstance(value, str) or value not in FORMATS:
         near = get_close_matches(str(value), FORMATS, 1)
         refuse("{shown} is not a format", f"did you mean {near[0]}?" if near else f"formats are {', '.join(FORMATS)}")
@@ -83,6 +84,10 @@ def _builtin(value: object) -> object:
 
 def _format_name(value: object) -> object:
     return {"name": _format(value)} if isinstance(value, str) else value
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
 
 
 def _both_sides(value: object) -> object:
@@ -101,12 +106,12 @@ _SOURCE = {"type": "string", "pattern": or_variable(f"{TOPIC_PATTERN}|/.+/")}
 
 Profile = Annotated[str, BeforeValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})]
 Encoding = Annotated[str, BeforeValidator(_encoding), WithJsonSchema({"type": "string", "enum": list(ENCODINGS)})]
+BuiltinName = Annotated[str, BeforeValidator(_builtin), WithJsonSchema({"type": "string", "enum": list(BUILTINS)})]
 FormatName = Annotated[str, BeforeValidator(_format), WithJsonSchema({"type": "string", "enum": list(FORMATS)})]
 MemberPath = Annotated[str, BeforeValidator(_member_path)]
 MemberPaths = Annotated[
     tuple[MemberPath, ...],
     BeforeValidator(_listed),
-BuiltinName = Annotated[str, BeforeValidator(_builtin), WithJsonSchema({"type": "string", "enum": list(BUILTINS)})]
     Field(min_length=1),
     WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
 ]
@@ -142,6 +147,11 @@ Topics = Annotated[
 
 def _also_profile(schema: dict[str, Any]) -> None:
     schema["anyOf"].insert(0, {"type": "string", "enum": list(PROFILES)})
+
+
+def _also_single(schema: dict[str, Any]) -> None:
+    many = next(one for one in schema["anyOf"] if one.get("type") == "array")
+    schema["anyOf"].insert(0, many["items"])
 
 
 def _also_format(schema: dict[str, Any]) -> None:
@@ -259,6 +269,10 @@ class DefaultsEntry(_Behaviour):
     batch: BatchEntry | None = None
 
 
+def _module_or_builtin(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"required": ["module"]}, {"required": ["builtin"]}]
+
+
 class TransformerEntry(_Behaviour):
     """One transformer: which module, under which limits."""
 
@@ -277,26 +291,12 @@ class TransformerEntry(_Behaviour):
     config: dict[str, Any] | None = Field(
         default=None, repr=False, description="Handed to the guest's penstock_v1_configure, as msgpack."
     )
-def _module_or_builtin(schema: dict[str, Any]) -> None:
-    schema["anyOf"] = [{"required": ["module"]}, {"required": ["builtin"]}]
-
-
     encoding: Encoding | None = Field(
         default=None,
         description="How values are handed over: raw is the record's own bytes, event the Debezium change event in them. "
         "Without it, as the module says, else raw.",
     )
     function: Text | None = Field(default=None, description="The exported entry point, if not penstock_v1_transform.")
-
-
-class HeadersEntry(Shape):
-    """Changes to the headers of emitted records; all others are kept."""
-
-    drop: Texts | None = Field(default=None, description="Names of headers to leave out.")
-    add: dict[HeaderName, HeaderValue] | None = Field(
-        default=None, repr=False, description="Headers to add, name to value."
-    )
-
 
     @field_validator("module")
     @classmethod
@@ -308,6 +308,16 @@ class HeadersEntry(Shape):
         if module is not None and info.data["builtin"] is not None:
             refuse("both module and builtin are written", "keep one of them")
         return module
+
+
+class HeadersEntry(Shape):
+    """Changes to the headers of emitted records; all others are kept."""
+
+    drop: Texts | None = Field(default=None, description="Names of headers to leave out.")
+    add: dict[HeaderName, HeaderValue] | None = Field(
+        default=None, repr=False, description="Headers to add, name to value."
+    )
+
 
 class FormatSideEntry(Shape):
     """How the values on one side of a route are written."""
@@ -331,6 +341,22 @@ class FormatEntry(Shape):
         default=None, alias="in", description="Of the sources, and between the transformers; debezium-json by default."
     )
     out: FormatSide | None = Field(default=None, description="Of the destinations; as `in` by default.")
+
+
+class ContractEntry(Shape):
+    """What the rows of a route are said to look like, and what happens to events that look otherwise."""
+
+    schema_source: Text = Field(
+        alias="schema",
+        description="File with a JSON Schema (.json) or an Avro schema (.avsc), relative to the registry, or a Python type, package.module:Name.",
+    )
+    tables: Texts | None = Field(
+        default=None, description="Tables it is about, as source.table has them; all by default."
+    )
+    compatible: Compatibility | None = Field(
+        default=None, description="What a writer's schema must be to this one; forward by default."
+    )
+    on_break: OnBreak | None = Field(default=None, description="What happens to an event that breaks it.")
 
 
 class DedupeEntry(Shape):
@@ -368,6 +394,11 @@ class RouteEntry(Shape):
         json_schema_extra=_also_format,
     )
     dedupe: DedupeEntry | None = None
+    contract: Annotated[tuple[ContractEntry, ...] | None, BeforeValidator(_one_or_more)] = Field(
+        default=None,
+        description="One contract, or a list of them for different tables.",
+        json_schema_extra=_also_single,
+    )
     headers: HeadersEntry | None = None
     oversize: Literal["stop", "truncate"] | None = Field(
         default=None, description="What happens to a dead letter too large for its topic."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.capabilities import Grants
+from schemas.contracts.compare import Compatibility
 from schemas.limits import Limits
 from schemas.sealed import Sealed
 
@@ -122,9 +123,9 @@ class TransformerSpec:
 
     name: str
     module: Path
-    sha256: str | None = None
     builtin: str | None = None
     """The name of the built-in transformer that `module` is, when it is one (see `schemas.builtins`)."""
+    sha256: str | None = None
     """Lower-case hex pin; the module is refused when its bytes hash to something else."""
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Handed to the guest; it may carry secrets (a salt, a token): not printed."""
@@ -146,7 +147,6 @@ class TransformerSpec:
     quarantine: Quarantine = field(default_factory=Quarantine)
 
     @property
-    @property
     def origin(self) -> str:
         """Which module it is, in words: `builtin mask`, or the file."""
         return str(self.module) if self.builtin is None else f"builtin {self.builtin}"
@@ -156,6 +156,7 @@ class TransformerSpec:
         """The key of the registry's entry that says which module it is."""
         return "module" if self.builtin is None else "builtin"
 
+    @property
     def grants(self) -> Grants:
         """What is granted, in full."""
         return Grants.of(self.capabilities)
@@ -207,6 +208,28 @@ class DedupeSpec:
     """Offsets of a partition that are looked back on, however long the window."""
 
 
+class OnBreak(StrEnum):
+    """What a lane does with an event that breaks its route's contract."""
+
+    PARK = "park"
+    """The lane stops before it."""
+    DEAD_LETTER = "dead-letter"
+
+
+@dataclass(frozen=True, slots=True)
+class ContractSpec:
+    """What the rows of a route are said to look like."""
+
+    schema: str
+    """A schema file, relative to `base`, or a Python type, `package.module:Name`."""
+    base: Path
+    tables: frozenset[str] = frozenset()
+    """Which tables it is about, as `source.table` has them; empty is all."""
+    compatible: Compatibility = Compatibility.FORWARD
+    """What a writer's schema must be to the contract's."""
+    on_break: OnBreak = OnBreak.DEAD_LETTER
+
+
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
     """One route: where from, through what, where to."""
@@ -234,6 +257,7 @@ class RouteSpec:
     format_out: FormatSpec = field(default_factory=FormatSpec)
     """Of the destinations; values are converted behind the last transformer when it is another."""
     dedupe: DedupeSpec | None = None
+    contracts: tuple[ContractSpec, ...] = ()
     batch: BatchPolicy = field(default_factory=BatchPolicy)
 
     @property

@@ -30,6 +30,11 @@ COMMANDS = {
         "try_",
         "Run events through one transformer, offline: outcome, what changed, time and memory. No Kafka is asked.",
     ),
+    "builtins": Lazy(
+        "pipeline.cli.builtins",
+        "builtins",
+        "List the built-in transformers, or show one: the keys of its config, a registry entry, and an event before and after.",
+    ),
     "capabilities": Lazy(
         "pipeline.cli.capabilities",
         "capabilities",
@@ -95,6 +100,7 @@ COMMANDS = {
         "inspect",
         "Show what a module is: exports, imports, memory, metadata, hash and size; and why penstock would refuse it.",
     ),
+    "schema": Lazy("pipeline.cli.schema", "schema_app", "What rows look like, and what a change of that breaks."),
     "registry": Lazy("pipeline.cli.check", "registry_app", "About the registry file."),
 }
 

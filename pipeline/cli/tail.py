@@ -51,7 +51,7 @@ def tail_command(
 
     Example: penstock tail orders.enriched --registry transformers/registry.yaml --follow
     """
-    kafka = _kafka(registry, brokers)
+    kafka = brokers_of(registry, brokers)
     window = Window(None if from_beginning else last, follow, tuple(partition or ()), uncommitted)
     try:
         asyncio.run(_print(kafka, topic, window, json=json))
@@ -59,7 +59,8 @@ def tail_command(
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def _kafka(registry: Path | None, brokers: str | None) -> KafkaSpec:
+def brokers_of(registry: Path | None, brokers: str | None) -> KafkaSpec:
+    """The cluster that a command without a route is about. Raises ConfigError when neither option names one."""
     if registry is not None:
         return load_registry(registry, brokers=brokers).kafka
     if brokers is None:

@@ -32,6 +32,12 @@ def _undecodable(route: RouteSpec, decoded: Collection[str]) -> Iterator[Fault]:
             "name the format that the sources are written in",
             path=f"routes.{route.name}.dedupe",
         )
+    if route.contracts:
+        yield Fault(
+            f"values in the format {name} are no change events: there are no rows to hold to a contract",
+            "name the format that the sources are written in",
+            path=f"routes.{route.name}.contract",
+        )
     if route.format_out != route.format_in:
         yield Fault(
             f"values in the format {name} cannot be converted to {route.format_out.name}",

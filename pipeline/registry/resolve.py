@@ -18,6 +18,7 @@ from pipeline.registry.grants import databases, grants
 from schemas.limits import PROFILES, Limits
 from schemas.registry import (
     BatchEntry,
+    ContractEntry,
     DedupeEntry,
     DefaultsEntry,
     FormatEntry,
@@ -32,6 +33,7 @@ from schemas.registry import (
 )
 from schemas.specs import (
     BatchPolicy,
+    ContractSpec,
     CreateTopics,
     DedupeSpec,
     EngineSettings,
@@ -158,8 +160,6 @@ def _transformer(name: str, entry: TransformerEntry, defaults: DefaultsEntry, ba
     )
 
 
-def _limits(entry: LimitsEntry | None, inherited: Limits) -> Limits:
-    if entry is None:
 def _module(entry: TransformerEntry, base: Path) -> Path:
     if entry.builtin is not None:
         return builtin_module(entry.builtin)
@@ -167,6 +167,8 @@ def _module(entry: TransformerEntry, base: Path) -> Path:
     return base / entry.module
 
 
+def _limits(entry: LimitsEntry | None, inherited: Limits) -> Limits:
+    if entry is None:
         return inherited
     base = PROFILES[entry.profile] if entry.profile else inherited
     changes = {_LIMITS[key]: getattr(entry, key) for key in entry.model_fields_set if key in _LIMITS}
@@ -220,6 +222,7 @@ def _route(
         truncate_oversize=entry.oversize == "truncate",
         **_formats(entry.format, base),
         dedupe=_dedupe(entry.dedupe),
+        contracts=tuple(_contract(one, base) for one in entry.contract or ()),
         batch=_batch((defaults.batch, entry.batch), chain),
     )
 
@@ -234,6 +237,15 @@ def _format(entry: FormatSideEntry | None, otherwise: FormatSpec, base: Path) ->
         return otherwise
     schema = None if entry.schema_file is None else base / entry.schema_file
     return FormatSpec(entry.name, schema, bool(entry.register_schema))
+
+
+def _contract(entry: ContractEntry, base: Path) -> ContractSpec:
+    return ContractSpec(
+        entry.schema_source,
+        base,
+        frozenset(entry.tables or ()),
+        **_picked(entry, ("compatible", "on_break")),
+    )
 
 
 def _dedupe(entry: DedupeEntry | None) -> DedupeSpec | None:

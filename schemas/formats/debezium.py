@@ -20,6 +20,8 @@ from typing import Any, Final
 import msgspec
 
 from schemas.change import DEPTH_MAX, OPERATIONS, UNAVAILABLE, ChangeEvent, DecodeError, pack, unpack
+from schemas.contracts.reading import from_connect, row_of
+from schemas.contracts.types import Nullable
 from schemas.event import Event
 from schemas.formats.connect import ConnectType, read_schema
 from schemas.formats.format import Format
@@ -89,6 +91,23 @@ class DebeziumJson(Format):
     def encode(self, packed: bytes, event: Event, topic: str) -> bytes:
         """See the base class. Without a schema."""
         return encode(packed)
+
+    def writer_schema(self, event: Event, topic: str) -> tuple[object, Callable[[], Nullable]] | None:
+        """See the base class. Of values with an embedded schema."""
+        text = embedded_schema(event.value or b"")
+        return None if text is None else (text, lambda: row_of(from_connect(json.loads(text))))
+
+
+def embedded_schema(data: bytes) -> bytes | None:
+    """The JSON of the schema that JsonConverter put around this value; None where there is none. Raises DecodeError."""
+    try:
+        members = _parts(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"not JSON: {_why(error)}") from None
+    if "payload" not in members or "schema" not in members or "op" in members:
+        return None
+    schema = bytes(members["schema"])
+    return None if schema == b"null" else schema
 
 
 def encode(packed: bytes) -> bytes:

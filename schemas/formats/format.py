@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 import msgspec
 
 from schemas.change import DecodeError, EncodeError
+from schemas.contracts.types import Nullable
 from schemas.event import Event
 
 
@@ -49,6 +50,13 @@ class Format:
     def encode(self, packed: bytes, event: Event, topic: str) -> bytes:
         """The value of a change event that came in another format, or where there was none. Raises EncodeError, TransportError."""
         raise NotImplementedError
+
+    def writer_schema(self, event: Event, topic: str) -> tuple[object, Callable[[], Nullable]] | None:
+        """What the writer said its rows are: something that two values with the same schema have in common, and the row's type.
+
+        None when the format says nothing about types. Raises DecodeError, TransportError; the second part raises SchemaError.
+        """
+        return None
 
     def split(self, event: Event) -> Sequence[Event]:
         """One record for every row of this one: nearly always itself alone. Raises DecodeError."""
