@@ -91,7 +91,23 @@ rules:
             "ts_ms": 1795353061265,
         },
     },
-    after=(),
+    after=(
+        {
+            "value": {
+                "op": "c",
+                "before": None,
+                "after": {
+                    "id": 1,
+                    "email": "82895463489f457c2a075f94baa9b590bf9b2f99a6b42e120fa33ef3a3885646",
+                    "phone": "*********34",
+                    "address": {"street": "***", "city": "London"},
+                    "iban": "NW04 7725 4110",
+                },
+                "source": {"schema": "public", "table": "customers"},
+                "ts_ms": 1795353061265,
+            }
+        },
+    ),
     notes="""\
 `null` stays `null`, and a large value that the source did not send stays unsent. `before` is masked like `after`: a delete hides
 what an insert hid.

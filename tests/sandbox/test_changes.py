@@ -165,7 +165,7 @@ def test_a_batch_of_which_nothing_can_be_decoded_never_reaches_the_guest() -> No
     ("made", "why"),
     [
         ({"op": "c"}, "the value it emitted: not a change event: Object missing required field `before`"),
-        (b"bytes", "the value it emitted: not a change event: Expected `object`, got `bytes`"),
+        ("text", "the value it emitted: not a change event: Expected `object`, got `str`"),
         ([CREATED], "the value it emitted: not a change event: Expected `object`, got `array`"),
     ],
 )

@@ -41,9 +41,11 @@ impl Secrets<'_> {
     pub fn token(&self, leaf: &Value) -> Value<'static> {
         match leaf {
             Value::Integer(number) => Value::Integer(self.number(*number)),
-            Value::Boolean(_) => leaf_of_boolean(leaf),
+            Value::Unsigned(number) => self.unsigned(*number),
+            Value::Float(_) => self.float(leaf),
+            // There are but two: a token would hide nothing.
+            Value::Boolean(_) => Value::Null,
             Value::Bytes(bytes) => Value::Bytes(self.stream(bytes).take(bytes.len()).map(|pair| pair as u8).collect::<Vec<_>>().into()),
-            Value::Unsigned(_) | Value::Float(_) => self.float(leaf),
             _ => Value::Text(self.text(&text_of(leaf)).into()),
         }
     }
@@ -64,13 +66,19 @@ impl Secrets<'_> {
         if number < 0 { -token } else { token }
     }
 
-    /// A float of the same digits before and behind the point; an integer beyond 64 bits with sign likewise.
+    /// A float of the same digits before and behind the point.
     fn float(&self, leaf: &Value) -> Value<'static> {
-        let token = self.text(&text_of(leaf));
-        match leaf {
-            Value::Unsigned(_) => token[1..].parse().map_or(Value::Null, Value::Integer),
-            _ => token.parse().map_or(Value::Null, Value::Float),
-        }
+        let text = text_of(leaf);
+        let digits = text.chars().zip(self.stream(text.as_bytes()));
+        let token: String = digits.map(|(at, pair)| if at.is_ascii_digit() { replaced(at, pair) } else { at }).collect();
+        token.parse().map_or(Value::Null, Value::Float)
+    }
+
+    /// As many digits again: the first of them can only be 1, and behind it 7 is the most that always fits.
+    fn unsigned(&self, number: u64) -> Value<'static> {
+        let digits = number.to_string();
+        let rest = self.stream(digits.as_bytes()).take(digits.len() - 1).enumerate();
+        Value::Unsigned(rest.fold(1, |token, (at, pair)| token * 10 + u64::from(pair) % if at == 0 { 8 } else { 10 }))
     }
 
     /// As many pairs of bytes as are asked for, from the HMACs of the value and a counter.
@@ -80,11 +88,6 @@ impl Secrets<'_> {
             (0..16).map(move |at| u16::from_be_bytes([block[2 * at], block[2 * at + 1]]))
         })
     }
-}
-
-/// There are but two: a token would hide nothing.
-fn leaf_of_boolean(_: &Value) -> Value<'static> {
-    Value::Null
 }
 
 fn replaced(character: char, pair: u16) -> char {
