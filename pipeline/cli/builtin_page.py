@@ -15,7 +15,8 @@ _OPENING = """\
 
 <!-- Made by `penstock builtins --markdown` of schemas/builtins/; a test compares them. -->
 
-Transformers that come with penstock, for what everybody needs. They are named in the registry in place of a module, and `penstock builtins NAME` prints what this page says of one:
+Transformers that come with penstock, for what everybody needs. They are named in the registry in place of a module, and `penstock builtins NAME`
+prints what this page says of one:
 
 ```yaml
 transformers:
@@ -26,10 +27,13 @@ transformers:
         - { columns: email, action: redact }
 ```
 
-They are WebAssembly modules like any other, under the same limits, grants and verdicts; their sources and golden cases are in `transformers/builtins/`. They read change events that the
-host has decoded, so they work for every [format](registry.md#format) of a route that has change events. The `config` is checked when the registry is loaded, and handed to the module complete.
+They are WebAssembly modules like any other, under the same limits, grants and verdicts; their sources and golden cases are in
+`transformers/builtins/`. They read change events that the
+host has decoded, so they work for every [format](registry.md#format) of a route that has change events. The `config` is checked when the registry is
+loaded, and handed to the module complete.
 
-A pattern of columns or tables takes `*` for any characters and `?` for one. A table is `table`, or `schema.table` (`db.table` where the source has no schemas). Columns that are missing, null or
+A pattern of columns or tables takes `*` for any characters and `?` for one. A table is `table`, or `schema.table` (`db.table` where the source has no
+schemas). Columns that are missing, null or
 were not sent by the source are left as they are unless it says otherwise below. Record keys are never changed except where it is said.
 """
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from schemas.builtins.builtin import Builtin
 
-NAMES: Final = ("mask",)
+NAMES: Final = ("filter", "mask")
 """In alphabetical order; each is the module of its name beside this one."""
 
 
