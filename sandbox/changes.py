@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from sandbox.records import CodecError
 from sandbox.results import Answers, Rules, judge, too_large
 from sandbox.text import cut, printable
 from sandbox.traps import Trouble
@@ -28,8 +29,10 @@ from schemas.abi import (
 )
 from schemas.change import DecodeError, EncodeError, plain_bytes
 from schemas.event import Event, TopicPartition
+from schemas.formats.debezium import DebeziumJson
 from schemas.formats.format import Document, Format
 from schemas.outcome import Outcome, Violation, ViolationKind
+from schemas.records import Records
 
 MESSAGE_CHARACTERS_MAX = 500
 _NIL = b"\xc0"
@@ -39,20 +42,23 @@ _pack = msgspec.msgpack.Encoder().encode
 class ChangeEncoder(BatchEncoder):
     """Encodes the batches of one lane as change events, and judges what is answered to them. Holds one batch's at a time."""
 
-    __slots__ = ("_documents", "_format", "_rules", "_topic")
+    __slots__ = ("_batch", "_documents", "_format", "_rules", "_topic", "is_usual")
 
     def __init__(self, source: TopicPartition, rules: Rules, format_: Format) -> None:
         super().__init__(source, "event")
         self._topic = source.topic
         self._format = format_
         self._rules = rules
+        self.is_usual = format_.name == DebeziumJson.name
+        """The host's codec knows the format, so that records need not become events."""
+        self._batch: Sequence[Event] = ()
         self._documents: dict[int, Document | None] = {}
-        """By the identity of the event, which the batch keeps alive; None is a tombstone's."""
+        """By the identity of the event, which `_batch` keeps alive; None is a tombstone's."""
 
     def take(self, events: Sequence[Event]) -> tuple[list[Event], dict[int, Violation]]:
         """Decode a batch: the events that a guest may see, and by index the verdicts on the others. Raises TransportError."""
         decode, topic = self._format.decode, self._topic
-        self._documents = {}
+        self._batch, self._documents = events, {}
         good: list[Event] = []
         bad: dict[int, Violation] = {}
         for index, event in enumerate(events):
@@ -64,9 +70,18 @@ class ChangeEncoder(BatchEncoder):
                 good.append(event)
         return good, bad
 
+    def adopt(self, records: Records) -> list[Event]:
+        """The events of records that the codec has decoded, to be judged one by one all the same. Raises CodecError should one of
+        them be no change event after all.
+        """
+        events = records.events()
+        if events is not self._batch and self.take(events)[1]:
+            raise CodecError("it took for a change event what is none")
+        return events
+
     def forget(self) -> None:
         """Let go of the batch."""
-        self._documents = {}
+        self._batch, self._documents = (), {}
 
     def body(self, events: Sequence[Event]) -> bytes:
         """The frame's second element, for events that `take` gave back."""
@@ -129,6 +144,8 @@ class ChangeEncoder(BatchEncoder):
         packed = bytes(value)
         if packed == _NIL:
             return None
+        if (plain := plain_bytes(packed)) is not None:
+            return plain
         document = self._documents[id(event)]
         return self._format.encode(packed, event, self._topic) if document is None else document.encode(packed)
 
@@ -145,5 +162,3 @@ def _merged(count: int, judged: Sequence[Outcome], apart: dict[int, Violation]) 
         if outcome is None:
             return
         yield outcome
-        if (plain := plain_bytes(packed)) is not None:
-            return plain

@@ -83,6 +83,10 @@ class SessionPlan:
         return replace(self, rules=replace(self.rules, topics=topics), format=format_ or self.format)
 
 
+class _UnusualError(Exception):
+    """The codec leaves these records to the format itself, event by event."""
+
+
 class Session:
     """Runs the batches of one lane through one transformer. Used by one thread at a time."""
 
@@ -124,6 +128,8 @@ class Session:
             outcomes = self._run(batch.events)
         finally:
             self._part, self._codec = (), None
+            if self._changes is not None:
+                self._changes.forget()
             self._count()
         return Report(
             outcomes=outcomes,
@@ -154,7 +160,8 @@ class Session:
     def cross(self, indexes: Sequence[int]) -> list[Outcome | Trouble] | Trouble:
         """Run these events of the current part together, on a fresh guest (see `isolation.Runner`)."""
         self._guest.close()
-        answers = self._cross([self._part[index] for index in indexes])
+        self._part = part = self._singles(self._part)
+        answers = self._cross([part[index] for index in indexes])
         assert not isinstance(answers, Carried), "single events are not records"
         return answers if isinstance(answers, Trouble) else answers.outcomes
 
@@ -179,33 +186,32 @@ class Session:
         return self._stopping or self._tally.wasted_ns > self._budget_ns
 
     def _run(self, events: Sequence[Event]) -> Sequence[Outcome]:
-        if self._changes is not None:
-            return self._run_changes(self._changes, events)
+        if type(events) is not Records:  # no subclass; asking an ABC costs more
+            return self._run_singles(events)
         return (
-            self._run_records(events) if type(events) is Records else self._decide(events)
-        )  # no subclass; asking an ABC costs more
+            self._run_records(events) if self._changes is None or self._changes.is_usual else self._run_singles(events)
+        )
 
-    def _run_changes(self, changes: ChangeEncoder, events: Sequence[Event]) -> Sequence[Outcome]:
-        """Decoded; what cannot be has its verdict, and the others run without it."""
+    def _run_singles(self, events: Sequence[Event]) -> Sequence[Outcome]:
+        """Event by event. In `encoding: event` they are decoded first; what cannot be has its verdict, and the others run without it."""
         events = events.events() if isinstance(events, Records) else events
-        try:
-            good, undecodable = changes.take(events)
-            decided = self._decide(good)
-        finally:
-            changes.forget()
+        if (changes := self._changes) is None:
+            return self._decide(events)
+        good, undecodable = changes.take(events)
+        decided = self._decide(good)
         return merged(len(events), decided, undecodable) if undecodable else decided
 
     def _run_records(self, records: Records) -> Sequence[Outcome]:
         """With a codec at hand; as single events where they cross in small pieces, each of which would cost a look at whole sections."""
         if PIECES_MAX * self.events_max < len(records):
-            return self._decide(records.events())
+            return self._run_singles(records)
         try:
             with codecs().lease() as self._codec:
                 return self._decide(records)
         except CodecError as error:
             _log.warning("%s: a batch goes on as single events: %s", self._plan.rules.transformer, error)
             self._codec = None
-            return self._decide(records.events())
+            return self._run_singles(records)
 
     def _decide(self, events: Sequence[Event]) -> Sequence[Outcome]:
         """One part after the other; nearly always there is one part, and its outcomes are those of the batch."""
@@ -222,7 +228,10 @@ class Session:
         """Outcomes of the next part of the batch: at least one, and of all of it unless the budget is used up."""
         size = min(self.events_max, len(events) - at)
         self._part = events if size == len(events) else events[at : at + size]
-        body = self._fit()
+        try:
+            body = self._fit()
+        except _UnusualError:
+            return self._run_singles(events[at:])
         attempts, fresh = 1, not self._guest.is_open
         answers = self._cross(self._part, body)
         if not fresh and isinstance(answers, Trouble) and answers.kind not in SLOW:
@@ -249,13 +258,26 @@ class Session:
         return body
 
     def _body(self, events: Sequence[Event]) -> bytes:
-        """The frame's second element; the codec then holds what it made it of."""
-        if self._codec is None or not isinstance(events, Records):
+        """The frame's second element; the codec then holds what it made it of. Raises _UnusualError when it cannot."""
+        codec = self._codec
+        if not isinstance(events, Records) or (codec is None and self._changes is None):
             return self._encoder.body(events)
-        self._codec.clear()
+        if codec is None:  # it trapped over a part of the batch
+            raise _UnusualError
+        codec.clear()
         for block in events.blocks:
-            self._codec.load(block)
-        return self._codec.frame()
+            codec.load(block)
+        if self._changes is None:
+            return codec.frame()
+        if (body := codec.frame_changes()) is None:
+            raise _UnusualError
+        return body
+
+    def _singles(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The same as the encoder knows them one by one."""
+        if self._changes is not None and isinstance(events, Records):
+            return self._changes.adopt(events)
+        return events
 
     def _isolate(self, trouble: Trouble, attempts: int, *, fresh: bool) -> Sequence[Outcome]:
         if fresh and len(self._part) == 1:
@@ -312,7 +334,7 @@ class Session:
                 if carried is not None:
                     return carried
             if self._changes is not None:
-                return self._changes.judge(events, answer)
+                return self._changes.judge(self._singles(events), answer)
             return judge(events, decode_results(answer, len(events)), self._plan.rules)
         except FrameError as error:
             message = f"the result frame is not what the ABI says: {error}"

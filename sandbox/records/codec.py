@@ -27,15 +27,31 @@ EXPORTS: Final = (
     "restamp",
     "dress",
     "frame",
+    "frame_changes",
+    "told",
     "absorb",
     "build",
     "offsets",
     "kept",
     "out",
 )
-_RESERVE, _FACTS, _SCAN, _LOAD, _TAKE, _RESTAMP, _DRESS, _FRAME, _ABSORB, _BUILD, _OFFSETS, _KEPT, _OUT = range(
-    len(EXPORTS)
-)
+(
+    _RESERVE,
+    _FACTS,
+    _SCAN,
+    _LOAD,
+    _TAKE,
+    _RESTAMP,
+    _DRESS,
+    _FRAME,
+    _FRAME_CHANGES,
+    _TOLD,
+    _ABSORB,
+    _BUILD,
+    _OFFSETS,
+    _KEPT,
+    _OUT,
+) = range(len(EXPORTS))
 _U32: Final = 0xFFFFFFFF
 _NEVER: Final = 1 << 40
 """Epochs; the codec's engine counts none."""
@@ -146,6 +162,13 @@ class Codec:
     def frame(self) -> bytes:
         """What is loaded, as the second element of a batch frame."""
         return self._read(self._call(_FRAME))
+
+    def frame_changes(self) -> bytes | None:
+        """The same in `encoding: event`, of Debezium's JSON: `absorb` then takes the answer to it.
+
+        None when any value is not what Debezium nearly always writes, whether it can be decoded or not.
+        """
+        return None if self._signed(_FRAME_CHANGES) < 0 else self._read(self._call(_TOLD))
 
     def absorb(self, answer: bytes, output_bytes_max: int) -> list[tuple[int, bytes]] | None:
         """Take a guest's result frame for what is loaded: the rejections, by index, each as it lies in the frame.

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use crate::change::{Decoder, Pieces, respell};
 use crate::frame::{Answer, Results, Values, put_array, put_bin, put_int, put_str};
 use crate::kafka::{NULL, Reader, block_size, part, put_block, put_signed, signed_size};
 
@@ -9,6 +10,10 @@ use crate::kafka::{NULL, Reader, block_size, part, put_block, put_signed, signed
 pub const UNUSUAL: i64 = -1;
 /// What `scan` and `load` say about records that are not what Kafka's format says.
 pub const MALFORMED: i64 = -1;
+
+/// New values of one batch have room for this much and so many times its bytes: a few bytes of msgpack may stand for many of JSON.
+const MADE_MIN_BYTES: usize = 1 << 20;
+const MADE_MAX_TIMES: usize = 4;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
@@ -24,14 +29,33 @@ struct Row {
     headers: Range<u32>,
     header_count: u32,
     fate: Fate,
+    /// The value lies in `made`.
+    is_made: bool,
 }
 
-/// Everything of one batch. All places are places in `bytes`.
+/// What a guest was told of one row's value in place of it.
+struct Told {
+    /// Where the change event lies in `told`; `NULL` for a tombstone.
+    change: Range<u32>,
+    /// Where the ends of its envelope's members begin in `ends`.
+    ends: u32,
+}
+
+/// Everything of one batch. All places are places in `bytes`, unless another buffer is named.
 #[derive(Default)]
 pub struct Codec {
     /// What the host wrote: sections of records, then the guest's result frame.
     pub bytes: Vec<u8>,
     rows: Vec<Row>,
+    /// A batch frame of change events, while the answer to it is awaited.
+    pub told: Vec<u8>,
+    /// By row; empty when the frame was of the values themselves.
+    told_rows: Vec<Told>,
+    ends: Vec<u32>,
+    /// Values with what the guest changed in them.
+    made: Vec<u8>,
+    decoder: Decoder,
+    pieces: Pieces,
     /// What the host reads: a frame, records, numbers.
     pub out: Vec<u8>,
     /// Small numbers about `out`; their meaning is each function's.
@@ -44,6 +68,14 @@ impl Codec {
         self.bytes.clear();
         self.rows.clear();
         self.out.clear();
+        self.forget_told();
+        self.made.clear();
+    }
+
+    fn forget_told(&mut self) {
+        self.told.clear();
+        self.told_rows.clear();
+        self.ends.clear();
     }
 
     /// Look through a section without keeping its records. Facts: how many have an offset delta below `from`, the first and
@@ -113,6 +145,7 @@ impl Codec {
                 headers: record.headers,
                 header_count: record.header_count,
                 fate: Fate::Kept,
+                is_made: false,
             });
         }
         self.rows.len() as i64
@@ -150,7 +183,8 @@ impl Codec {
                 put_block(headers, content.as_ref().map(|content| part(&self.bytes, content)));
             }
             let headers = start..headers.len() as u32;
-            self.rows.push(Row { offset, timestamp, key, value, headers, header_count, fate: Fate::Kept });
+            let (fate, is_made) = (Fate::Kept, false);
+            self.rows.push(Row { offset, timestamp, key, value, headers, header_count, fate, is_made });
         }
         Some(())
     }
@@ -216,27 +250,38 @@ impl Codec {
 
     /// Write the second element of a batch frame: `[[offset, timestamp, key, value, [[name, value], …]], …]`.
     pub fn frame(&mut self) {
+        self.forget_told();
         let (bytes, out) = (&self.bytes, &mut self.out);
         out.clear();
         put_array(out, self.rows.len() as u32);
         for row in &self.rows {
-            out.push(0x95);
-            put_int(out, row.offset);
-            put_int(out, row.timestamp);
-            put_bin(out, get(bytes, &row.key));
+            row.put_head(out, bytes);
             put_bin(out, get(bytes, &row.value));
-            put_array(out, row.header_count);
-            if row.header_count > 0 {
-                let mut reader = Reader::new(&bytes[..row.headers.end as usize], row.headers.start as usize);
-                reader.count();
-                while let (true, Some(name)) = (reader.at < row.headers.end as usize, reader.block()) {
-                    let value = reader.block().unwrap_or(NULL);
-                    out.push(0x92);
-                    put_str(out, part(bytes, &name));
-                    put_bin(out, get(bytes, &value));
-                }
-            }
+            row.put_headers(out, bytes);
         }
+    }
+
+    /// The same with values as change events, in `told`: the number of rows, or `UNUSUAL` when one of them is not Debezium's JSON as
+    /// it nearly always is. What `absorb` takes next is the answer to it.
+    pub fn frame_changes(&mut self) -> i64 {
+        self.forget_told();
+        let (bytes, out) = (&self.bytes, &mut self.told);
+        put_array(out, self.rows.len() as u32);
+        for row in &self.rows {
+            row.put_head(out, bytes);
+            let (from, ends) = (out.len() as u32, self.ends.len() as u32);
+            let change = match get(bytes, &row.value) {
+                Some(value) if self.decoder.decode(value, out, &mut self.ends).is_none() => return UNUSUAL,
+                Some(_) => from..out.len() as u32,
+                None => {
+                    out.push(0xc0);
+                    NULL
+                }
+            };
+            self.told_rows.push(Told { change, ends });
+            row.put_headers(out, bytes);
+        }
+        self.rows.len() as i64
     }
 
     /// Take the guest's word for each row. `UNUSUAL` when any answer is not of a usual form, is for more bytes than
@@ -246,6 +291,9 @@ impl Codec {
         self.out.clear();
         if frame.end > self.bytes.len() {
             return UNUSUAL;
+        }
+        if !self.told_rows.is_empty() {
+            return self.absorb_changes(frame, output_bytes_max).unwrap_or(UNUSUAL);
         }
         if !self.is_usual(frame.clone(), output_bytes_max) {
             return UNUSUAL;
@@ -275,6 +323,67 @@ impl Codec {
         }
         self.facts[..2].copy_from_slice(&[kept, dropped]);
         rejected
+    }
+
+    /// `absorb`, of change events: what was changed in them is put into the texts they came from.
+    fn absorb_changes(&mut self, frame: Range<usize>, output_bytes_max: u64) -> Option<i64> {
+        let answers = self.respelled(frame, output_bytes_max)?;
+        let (mut kept, mut dropped, mut rejected) = (0, 0, 0);
+        for (index, (row, answer)) in self.rows.iter_mut().zip(answers).enumerate() {
+            match answer {
+                Answer::Unchanged => kept += 1,
+                Answer::Replaced(value) => {
+                    row.is_made = value.is_some();
+                    row.value = value.map_or(NULL, |value| value.start as u32..value.end as u32);
+                    kept += 1;
+                }
+                Answer::Dropped => {
+                    row.fate = Fate::Gone;
+                    dropped += 1;
+                }
+                Answer::Rejected(answer) => {
+                    row.fate = Fate::Gone;
+                    rejected += 1;
+                    for number in [index, answer.start, answer.len()] {
+                        self.out.extend_from_slice(&(number as u32).to_le_bytes());
+                    }
+                }
+            }
+        }
+        self.facts[..2].copy_from_slice(&[kept, dropped]);
+        Some(rejected)
+    }
+
+    /// The answers, with new values as places in `made`. Changes nothing else.
+    fn respelled(&mut self, frame: Range<usize>, output_bytes_max: u64) -> Option<Vec<Answer>> {
+        let (bytes, made) = (&self.bytes, &mut self.made);
+        made.clear();
+        made.reserve(frame.len());
+        let made_max = MADE_MIN_BYTES + MADE_MAX_TIMES * bytes.len();
+        let mut results = Results::new(bytes, frame);
+        if results.array() != Some(self.rows.len()) {
+            return None;
+        }
+        let mut answers = Vec::with_capacity(self.rows.len());
+        let ends_to = self.told_rows.iter().skip(1).map(|told| told.ends as usize).chain([self.ends.len()]);
+        for ((row, told), ends_to) in self.rows.iter().zip(&self.told_rows).zip(ends_to) {
+            let mut answer = results.change_answer()?;
+            if let Answer::Replaced(value) = &mut answer {
+                let from = made.len();
+                if let Some(change) = value {
+                    let sent = get(&self.told, &told.change)?;
+                    let (text, ends) = (part(bytes, &row.value), &self.ends[told.ends as usize..ends_to]);
+                    respell(&mut self.pieces, made, text, ends, sent, &bytes[change.clone()])?;
+                    *change = from..made.len();
+                }
+                let weight = made.len() - from + row.key.len() + row.headers.len();
+                if weight as u64 > output_bytes_max || made.len() > made_max {
+                    return None;
+                }
+            }
+            answers.push(answer);
+        }
+        results.ended().then_some(answers)
     }
 
     fn is_usual(&self, frame: Range<usize>, output_bytes_max: u64) -> bool {
@@ -314,7 +423,7 @@ impl Codec {
                 (facts.least, facts.greatest) = (base, base);
             }
             let delta = row.timestamp.wrapping_sub(base);
-            let (key, value) = (get(bytes, &row.key), get(bytes, &row.value));
+            let (key, value) = (get(bytes, &row.key), get(if row.is_made { &self.made } else { bytes }, &row.value));
             let headers = part(bytes, &row.headers);
             let length = 1
                 + signed_size(delta)
@@ -365,6 +474,34 @@ impl Codec {
         self.out.clear();
         for (index, _) in self.rows.iter().enumerate().filter(|(_, row)| row.fate == Fate::Kept) {
             self.out.extend_from_slice(&(index as u32).to_le_bytes());
+        }
+    }
+}
+
+impl Row {
+    /// Its first three fields in a batch frame.
+    #[inline(always)]
+    fn put_head(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+        out.push(0x95);
+        put_int(out, self.offset);
+        put_int(out, self.timestamp);
+        put_bin(out, get(bytes, &self.key));
+    }
+
+    /// Its last.
+    #[inline(always)]
+    fn put_headers(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+        put_array(out, self.header_count);
+        if self.header_count == 0 {
+            return;
+        }
+        let mut reader = Reader::new(&bytes[..self.headers.end as usize], self.headers.start as usize);
+        reader.count();
+        while let (true, Some(name)) = (reader.at < self.headers.end as usize, reader.block()) {
+            let value = reader.block().unwrap_or(NULL);
+            out.push(0x92);
+            put_str(out, part(bytes, &name));
+            put_bin(out, get(bytes, &value));
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use core::ops::Range;
 
+use crate::change::end_of;
+
 /// Appends an integer in its shortest form.
 pub fn put_int(out: &mut Vec<u8>, value: i64) {
     if value >= 0 {
@@ -231,8 +233,24 @@ impl<'a> Results<'a> {
         self.span(length)
     }
 
-    /// The next event's answer.
+    /// The next event's answer, of values.
     pub fn answer(&mut self) -> Option<Answer> {
+        self.answer_with(Self::bin)
+    }
+
+    /// The next event's answer, of change events: what is in them is not looked at.
+    pub fn change_answer(&mut self) -> Option<Answer> {
+        self.answer_with(Self::change)
+    }
+
+    fn change(&mut self) -> Option<Option<Range<usize>>> {
+        let from = self.at;
+        self.at = end_of(&self.bytes[..self.to], from)?;
+        Some((self.bytes[from] != 0xc0).then_some(from..self.at))
+    }
+
+    #[inline(always)]
+    fn answer_with(&mut self, value: impl FnOnce(&mut Self) -> Option<Option<Range<usize>>>) -> Option<Answer> {
         let from = self.at;
         match self.byte()? {
             0xc0 => Some(Answer::Unchanged),
@@ -241,7 +259,7 @@ impl<'a> Results<'a> {
                 if self.byte()? != 1 {
                     return None;
                 }
-                self.bin().map(Answer::Replaced)
+                value(self).map(Answer::Replaced)
             }
             0x93 => {
                 if self.byte()? != 3 {

@@ -5,6 +5,7 @@
 //! It is WebAssembly like any guest, so that the bytes of strangers are taken apart inside a sandbox, and so that the
 //! package has no platform.
 
+mod change;
 mod codec;
 mod frame;
 mod kafka;
@@ -91,6 +92,17 @@ mod exports {
         let codec = codec();
         codec.frame();
         pack(&codec.out)
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn frame_changes() -> i64 {
+        codec().frame_changes()
+    }
+
+    /// Where the frame of change events is.
+    #[unsafe(no_mangle)]
+    extern "C" fn told() -> u64 {
+        pack(&codec().told)
     }
 
     #[unsafe(no_mangle)]
