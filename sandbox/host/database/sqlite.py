@@ -216,7 +216,9 @@ class SqliteConnection:
             cursor = self._raw.execute(statement, _bindable(parameters))
             if cursor.description is not None:
                 raise invalid("RETURNING has nowhere to go: the answer is how many rows changed")
-            return cursor.rowcount
+        # the module's own `rowcount` is -1 for what begins with WITH: SQLite itself knows
+        ((count,),) = self._raw.execute("SELECT changes()").fetchall()
+        return int(count)
 
     def _rows(self, rules: Rules, scope: DatabaseScope, statement: str, parameters: Sequence[Value]) -> list[Row]:
         measure, rows = Measure(scope.rows, scope.bytes_max), []

@@ -96,6 +96,19 @@ def test_a_transaction_cannot_add_up_to_more_rows_than_the_scope_has(shop: Shop)
     assert shop.operator("SELECT count(*) FROM customers") == "3"
 
 
+def test_changes_that_begin_with_a_common_table_expression_count_like_others(shop: Shop) -> None:
+    """Python's sqlite3 says -1 of them: no number of rows would be too many, and others' would be taken off."""
+    all_of_them = "WITH every AS (SELECT id FROM customers) DELETE FROM customers WHERE id IN (SELECT id FROM every)"
+    with pytest.raises(HostFailure, match="3 rows would change; 2 is the most") as caught:
+        shop.change(all_of_them, scope=replace(SCOPE, rows=2))
+    assert caught.value.code == ERROR_TOO_LARGE
+    none = "WITH nobody AS (SELECT 0 AS id) DELETE FROM customers WHERE id IN (SELECT id FROM nobody)"
+    with pytest.raises(HostFailure, match="3 rows would change; 2 is the most"):
+        shop.change(none, "DELETE FROM customers", scope=replace(SCOPE, rows=2))
+    assert shop.operator("SELECT count(*) FROM customers") == "3"
+    assert shop.change(none, all_of_them) == [0, 3]
+
+
 def test_more_rows_than_the_scope_has_are_no_answer(shop: Shop) -> None:
     assert len(shop.query("SELECT id FROM customers", scope=replace(SCOPE, rows=3))) == 3
     with pytest.raises(HostFailure, match="more than 2 rows") as caught:
