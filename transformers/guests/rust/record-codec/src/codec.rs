@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::change::{Decoder, Pieces, respell};
+use crate::change::{Decoder, Layout, Pieces, respell};
 use crate::frame::{Answer, Results, Values, put_array, put_bin, put_int, put_str};
 use crate::kafka::{NULL, Reader, block_size, part, put_block, put_signed, signed_size};
 
@@ -37,8 +37,8 @@ struct Row {
 struct Told {
     /// Where the change event lies in `told`; `NULL` for a tombstone.
     change: Range<u32>,
-    /// Where the ends of its envelope's members begin in `ends`.
-    ends: u32,
+    /// Where its layout begins in `layouts`.
+    layout: u32,
 }
 
 /// Everything of one batch. All places are places in `bytes`, unless another buffer is named.
@@ -51,7 +51,7 @@ pub struct Codec {
     pub told: Vec<u8>,
     /// By row; empty when the frame was of the values themselves.
     told_rows: Vec<Told>,
-    ends: Vec<u32>,
+    layouts: Vec<u32>,
     /// Values with what the guest changed in them.
     made: Vec<u8>,
     decoder: Decoder,
@@ -75,7 +75,7 @@ impl Codec {
     fn forget_told(&mut self) {
         self.told.clear();
         self.told_rows.clear();
-        self.ends.clear();
+        self.layouts.clear();
     }
 
     /// Look through a section without keeping its records. Facts: how many have an offset delta below `from`, the first and
@@ -269,16 +269,16 @@ impl Codec {
         put_array(out, self.rows.len() as u32);
         for row in &self.rows {
             row.put_head(out, bytes);
-            let (from, ends) = (out.len() as u32, self.ends.len() as u32);
+            let (from, layout) = (out.len() as u32, self.layouts.len() as u32);
             let change = match get(bytes, &row.value) {
-                Some(value) if self.decoder.decode(value, out, &mut self.ends).is_none() => return UNUSUAL,
+                Some(value) if self.decoder.decode(value, out, &mut self.layouts).is_none() => return UNUSUAL,
                 Some(_) => from..out.len() as u32,
                 None => {
                     out.push(0xc0);
                     NULL
                 }
             };
-            self.told_rows.push(Told { change, ends });
+            self.told_rows.push(Told { change, layout });
             row.put_headers(out, bytes);
         }
         self.rows.len() as i64
@@ -365,17 +365,17 @@ impl Codec {
             return None;
         }
         let mut answers = Vec::with_capacity(self.rows.len());
-        let ends_to = self.told_rows.iter().skip(1).map(|told| told.ends as usize).chain([self.ends.len()]);
-        for ((row, told), ends_to) in self.rows.iter().zip(&self.told_rows).zip(ends_to) {
-            let mut answer = results.change_answer()?;
+        let frame = &bytes[..results.to()];
+        let ends = self.told_rows.iter().skip(1).map(|told| told.layout as usize).chain([self.layouts.len()]);
+        for ((row, told), layout_end) in self.rows.iter().zip(&self.told_rows).zip(ends) {
+            let from = made.len();
+            let mut answer = results.change_answer(|at| {
+                let sent = get(&self.told, &told.change)?;
+                let layout = Layout(&self.layouts[told.layout as usize..layout_end]);
+                respell(&mut self.pieces, made, part(bytes, &row.value), layout, sent, frame, at)
+            })?;
             if let Answer::Replaced(value) = &mut answer {
-                let from = made.len();
-                if let Some(change) = value {
-                    let sent = get(&self.told, &told.change)?;
-                    let (text, ends) = (part(bytes, &row.value), &self.ends[told.ends as usize..ends_to]);
-                    respell(&mut self.pieces, made, text, ends, sent, &bytes[change.clone()])?;
-                    *change = from..made.len();
-                }
+                *value = value.is_some().then_some(from..made.len());
                 let weight = made.len() - from + row.key.len() + row.headers.len();
                 if weight as u64 > output_bytes_max || made.len() > made_max {
                     return None;

@@ -3,8 +3,6 @@
 
 use core::ops::Range;
 
-use crate::change::end_of;
-
 /// Appends an integer in its shortest form.
 pub fn put_int(out: &mut Vec<u8>, value: i64) {
     if value >= 0 {
@@ -174,6 +172,11 @@ impl<'a> Results<'a> {
         Self { bytes: &bytes[..range.end], at: range.start, to: range.end }
     }
 
+    /// Where the frame ends.
+    pub fn to(&self) -> usize {
+        self.to
+    }
+
     /// Nothing is left.
     pub fn ended(&self) -> bool {
         self.at == self.to
@@ -238,15 +241,17 @@ impl<'a> Results<'a> {
         self.answer_with(Self::bin)
     }
 
-    /// The next event's answer, of change events: what is in them is not looked at.
-    pub fn change_answer(&mut self) -> Option<Answer> {
-        self.answer_with(Self::change)
-    }
-
-    fn change(&mut self) -> Option<Option<Range<usize>>> {
-        let from = self.at;
-        self.at = end_of(&self.bytes[..self.to], from)?;
-        Some((self.bytes[from] != 0xc0).then_some(from..self.at))
+    /// The next event's answer, of change events: `value` is told where one begins, and says where it ends.
+    pub fn change_answer(&mut self, value: impl FnOnce(usize) -> Option<usize>) -> Option<Answer> {
+        self.answer_with(|results| {
+            let from = results.at;
+            if *results.bytes.get(from)? == 0xc0 {
+                results.at += 1;
+                return Some(None);
+            }
+            results.at = value(from)?;
+            Some(Some(from..results.at))
+        })
     }
 
     #[inline(always)]

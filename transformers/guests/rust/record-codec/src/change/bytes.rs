@@ -37,3 +37,9 @@ pub fn same(one: &[u8], other: &[u8]) -> bool {
     }
     left.iter().zip(right).all(|(a, b)| a == b)
 }
+
+/// Whether the first begins with the other.
+#[inline(always)]
+pub fn begins(bytes: &[u8], with: &[u8]) -> bool {
+    bytes.get(..with.len()).is_some_and(|beginning| same(beginning, with))
+}

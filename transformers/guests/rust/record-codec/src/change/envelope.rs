@@ -44,6 +44,33 @@ pub fn is_fit(number: usize, value: &[u8]) -> bool {
     }
 }
 
+/// What is known of a change event and of the text it came from: numbers of one row, one behind the other.
+#[derive(Clone, Copy)]
+pub struct Layout<'a>(pub &'a [u32]);
+
+/// Six ends and a set of flags.
+const FIXED: usize = 7;
+
+impl Layout<'_> {
+    /// Where a member's value lies in the change event.
+    #[inline(always)]
+    pub fn member(self, number: usize) -> (usize, usize) {
+        let before = if number == 0 { 1 } else { self.0[number - 1] as usize };
+        (before + PACKED_NAMES[number].len(), self.0[number] as usize)
+    }
+
+    /// Whether the text of a member is an object without white space and without escapes in names.
+    #[inline(always)]
+    pub fn is_compact(self, number: usize) -> bool {
+        self.0[FIXED - 1] >> number & 1 != 0
+    }
+
+    /// Where each member of the envelope ends in the text.
+    pub fn ends(&self) -> &[u32] {
+        &self.0[FIXED..]
+    }
+}
+
 /// Decodes envelopes; keeps its buffers.
 #[derive(Default)]
 pub struct Decoder {
@@ -52,15 +79,18 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Appends the change event in `value`, and to `ends` where each member of the envelope ends in `value`.
-    pub fn decode(&mut self, value: &[u8], out: &mut Vec<u8>, ends: &mut Vec<u32>) -> Option<()> {
+    /// Appends the change event in `value`, and its layout.
+    pub fn decode(&mut self, value: &[u8], out: &mut Vec<u8>, layout: &mut Vec<u32>) -> Option<()> {
         if value.first() != Some(&b'{') || !is_text(value) {
             return None;
         }
         self.parts.clear();
         self.spare.clear();
-        let mut scanner = Scanner { bytes: value, at: 0, spare: &mut self.spare };
-        let found = envelope(&mut scanner, &mut self.parts, ends)?;
+        let mut scanner = Scanner { bytes: value, at: 0, is_loose: false, spare: &mut self.spare };
+        let (start, fixed) = (out.len(), layout.len());
+        layout.extend_from_slice(&[0; FIXED]);
+        let (found, compact) = envelope(&mut scanner, &mut self.parts, layout)?;
+        layout[fixed + FIXED - 1] = compact;
         out.push(0x86);
         for (number, range) in found.iter().enumerate() {
             let part = range.map_or(NIL, |(from, to)| &self.parts[from..to]);
@@ -70,6 +100,7 @@ impl Decoder {
             }
             out.extend_from_slice(PACKED_NAMES[number]);
             push(out, part, 0, part.len());
+            layout[fixed + number] = (out.len() - start) as u32;
         }
         Some(())
     }
@@ -77,9 +108,9 @@ impl Decoder {
 
 type Found = [Option<(usize, usize)>; 6];
 
-/// All members as msgpack, one behind the other; where those of a change event are.
-fn envelope(scanner: &mut Scanner, parts: &mut Vec<u8>, ends: &mut Vec<u32>) -> Option<Found> {
-    let mut found = Found::default();
+/// All members as msgpack, one behind the other; where those of a change event are, and which of them are compact.
+fn envelope(scanner: &mut Scanner, parts: &mut Vec<u8>, ends: &mut Vec<u32>) -> Option<(Found, u32)> {
+    let (mut found, mut compact) = (Found::default(), 0);
     let mut names = scanner.names();
     let mut more = scanner.begins(b'}')?;
     while more {
@@ -92,13 +123,15 @@ fn envelope(scanner: &mut Scanner, parts: &mut Vec<u8>, ends: &mut Vec<u32>) -> 
             name => member(name),
         };
         let from = parts.len();
+        scanner.is_loose = false;
         scanner.value(parts, DEPTH_MAX, matches!(number, Some(BEFORE | AFTER)))?;
         ends.push(scanner.at as u32);
         if let Some(number) = number {
             found[number] = Some((from, parts.len()));
+            compact |= u32::from(!scanner.is_loose) << number;
         }
         more = scanner.goes_on(b'}')?;
     }
     scanner.space();
-    (scanner.at == scanner.bytes.len()).then_some(found)
+    (scanner.at == scanner.bytes.len()).then_some((found, compact))
 }

@@ -14,8 +14,7 @@ mod splice;
 mod text;
 mod write;
 
-pub use envelope::Decoder;
-pub use packed::end_of;
+pub use envelope::{Decoder, Layout};
 pub use splice::{Pieces, respell};
 
 /// Objects and arrays within each other. The reference takes 128; recursion here has a small stack.

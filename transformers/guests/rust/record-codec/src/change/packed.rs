@@ -1,6 +1,6 @@
 //! Msgpack: written in its shortest forms, as the reference does; read in all of them, as guests may choose.
 
-use super::{DEPTH_MAX, UNAVAILABLE};
+use super::UNAVAILABLE;
 use crate::frame::{put_int, put_str};
 
 /// A value's head; places are places in the bytes it was read from.
@@ -72,24 +72,53 @@ fn text(bytes: &[u8], at: usize, length: usize) -> Option<(Head, usize)> {
     Some((Head::Text(at, end), end))
 }
 
+/// How long values with these first bytes are; 0 for those that say it behind.
+const SIZES: [u8; 256] = {
+    let mut sizes = [0; 256];
+    let mut tag = 0;
+    while tag < 256 {
+        sizes[tag] = match tag {
+            0..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0.. => 1,
+            0xa0..=0xbf => 1 + (tag as u8 & 0x1f),
+            0xcc | 0xd0 => 2,
+            0xcd | 0xd1 => 3,
+            0xca | 0xce | 0xd2 => 5,
+            0xcb | 0xcf | 0xd3 => 9,
+            _ => 0,
+        };
+        tag += 1;
+    }
+    sizes
+};
+
 /// Where the value at `at` ends. What is in texts is not looked at.
+#[inline(always)]
 pub fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
-    end_within(bytes, at, DEPTH_MAX)
+    match SIZES[usize::from(*bytes.get(at)?)] {
+        0 => long_end(bytes, at),
+        size => Some(at + usize::from(size)).filter(|&end| end <= bytes.len()),
+    }
 }
 
-fn end_within(bytes: &[u8], at: usize, depth_left: u32) -> Option<usize> {
-    let (head, mut at) = head(bytes, at)?;
-    let inside = match head {
-        Head::Array(items) => items,
-        Head::Map(members) => members.checked_mul(2)?,
-        _ => return Some(at),
-    };
-    for _ in 0..inside {
-        at = match bytes.get(at)? {
-            0..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => at + 1,
-            tag @ 0xa0..=0xbf => at + 1 + usize::from(tag & 0x1f),
-            _ => end_within(bytes, at, depth_left.checked_sub(1)?)?,
-        };
+fn long_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut pending = 1_u64;
+    while pending > 0 {
+        pending -= 1;
+        let tag = *bytes.get(at)?;
+        let size = SIZES[usize::from(tag)];
+        if size != 0 {
+            at += usize::from(size);
+        } else if tag == 0xd9 {
+            at += 2 + usize::from(*bytes.get(at + 1)?);
+        } else {
+            let (head, next) = head(bytes, at)?;
+            at = next;
+            match head {
+                Head::Array(items) => pending += items as u64,
+                Head::Map(members) => pending += 2 * members as u64,
+                _ => {}
+            }
+        }
     }
     (at <= bytes.len()).then_some(at)
 }

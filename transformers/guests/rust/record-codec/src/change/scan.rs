@@ -12,6 +12,8 @@ pub struct Scanner<'a> {
     pub bytes: &'a [u8],
     /// Where reading goes on.
     pub at: usize,
+    /// There was white space, or a name with escapes.
+    pub is_loose: bool,
     pub spare: &'a mut Spare,
 }
 
@@ -44,6 +46,7 @@ impl Scanner<'_> {
     pub fn space(&mut self) {
         while matches!(self.bytes.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
+            self.is_loose = true;
         }
     }
 
@@ -215,6 +218,7 @@ impl Scanner<'_> {
         self.space();
         self.expect(b':')?;
         self.space();
+        self.is_loose |= had_escapes;
         Some(had_escapes)
     }
 

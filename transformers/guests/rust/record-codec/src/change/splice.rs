@@ -1,12 +1,15 @@
 //! A guest's values put into the JSON they came from: three things side by side, the text, the msgpack that was sent, the msgpack that
 //! was answered. Where the two say the same, the text stays.
 
-use super::bytes::{push, same};
-use super::envelope::{NAMES, PACKED_NAMES, is_fit, member};
+use super::bytes::{begins, push, same};
+use super::envelope::{Layout, NAMES, PACKED_NAMES, is_fit, member};
 use super::packed::{Head, end_of, head, put_scalar};
 use super::text::plain_end;
 use super::write::{write, write_text};
 use super::{DEPTH_MAX, MEMBERS_MAX, number, text};
+
+/// Of one map, behind what was sent; they are compared with all others.
+const ADDED_MAX: usize = 64;
 
 /// Buffers.
 #[derive(Default)]
@@ -24,80 +27,138 @@ struct Member {
     is_used: bool,
 }
 
-/// Appends the envelope `text` with what a guest made of it: `sent` is the change event it was told, `got` what it answered, `ends` where the
-/// members of the envelope end.
+/// Appends the envelope `text` with what a guest made of it, which lies at `at` in `got`; where that ends. `sent` is the change
+/// event that the guest was told.
 pub fn respell(
     pieces: &mut Pieces,
     out: &mut Vec<u8>,
     text: &[u8],
-    ends: &[u32],
+    layout: Layout,
     sent: &[u8],
     got: &[u8],
-) -> Option<()> {
-    if same(sent, got) {
+    at: usize,
+) -> Option<usize> {
+    if begins(&got[at..], sent) {
         out.extend_from_slice(text);
-        return Some(());
+        return Some(at + sent.len());
     }
-    let shown = shown(sent)?;
-    let (order, answered) = answered(got, sent, &shown)?;
     pieces.members.clear();
+    let answered = Answered::read(&mut pieces.members, layout, sent, got, at)?;
     let mut object = Object::begin(out, text);
     let mut had = [false; 6];
-    for &end in ends {
+    for &end in layout.ends() {
         let place = object.next(end as usize)?;
         let Some(number) = member(&text[place.name + 1..place.colon - 1]) else {
             object.keep(out, place);
             continue;
         };
         had[number] = true;
-        let (was, told) = (part(sent, shown[number]), part(got, answered[number]));
-        object.put(out, place, was, told, pieces, DEPTH_MAX)?;
+        if answered.is_same[number] {
+            object.keep(out, place);
+            continue;
+        }
+        match answered.added[number] {
+            Some((from, to)) if layout.is_compact(number) && text[place.value] == b'{' => {
+                object.put_longer(out, place, &pieces.members[from..to], got)?;
+            }
+            _ => {
+                let (was, told) = (part(sent, layout.member(number)), part(got, answered.parts[number]));
+                object.put(out, place, was, told, pieces, DEPTH_MAX)?;
+            }
+        }
     }
-    for &number in &order {
-        let (was, told) = (part(sent, shown[number]), part(got, answered[number]));
-        if !had[number] && !same(was, told) {
-            object.add(out, NAMES[number], told)?;
+    for &number in &answered.order {
+        if !had[number] && !answered.is_same[number] {
+            object.add(out, NAMES[number], part(got, answered.parts[number]))?;
         }
     }
     object.end(out);
-    Some(())
+    Some(answered.end)
 }
 
 fn part(bytes: &[u8], (from, to): (usize, usize)) -> &[u8] {
     &bytes[from..to]
 }
 
-type Parts = [(usize, usize); 6];
-
-/// Where the members are in what was sent.
-fn shown(sent: &[u8]) -> Option<Parts> {
-    let mut parts = Parts::default();
-    let mut at = 1;
-    for (part, name) in parts.iter_mut().zip(PACKED_NAMES) {
-        let from = at + name.len();
-        at = end_of(sent, from)?;
-        *part = (from, at);
-    }
-    Some(parts)
+/// A change event that was answered.
+#[derive(Default)]
+struct Answered {
+    /// The numbers of its members as they come.
+    order: [usize; 6],
+    /// By number: where the values are.
+    parts: [(usize, usize); 6],
+    /// By number: byte for byte what was sent.
+    is_same: [bool; 6],
+    /// By number, for a map that is the one that was sent and more behind it: which of the collected members are the more.
+    added: [Option<(usize, usize)>; 6],
+    end: usize,
 }
 
-/// Where they are in what was answered, and in which order. `None` for what is no change event.
-fn answered(got: &[u8], sent: &[u8], shown: &Parts) -> Option<([usize; 6], Parts)> {
-    let (Head::Map(6), mut at) = head(got, 0)? else { return None };
-    let (mut order, mut parts) = ([0; 6], [(0, 0); 6]);
-    for place in &mut order {
-        let (Head::Text(from, to), next) = head(got, at)? else { return None };
-        let number = member(&got[from..to]).filter(|&number| parts[number].1 == 0)?;
-        let was = part(sent, shown[number]);
-        let is_same = got.get(next..next + was.len()).is_some_and(|told| same(told, was));
-        at = if is_same { next + was.len() } else { end_of(got, next)? };
-        if !is_same && !is_fit(number, &got[next..at]) {
+impl Answered {
+    /// `None` for what is no change event.
+    fn read(members: &mut Vec<Member>, layout: Layout, sent: &[u8], got: &[u8], at: usize) -> Option<Self> {
+        let (Head::Map(6), mut at) = head(got, at)? else { return None };
+        let mut answered = Answered::default();
+        for index in 0..6 {
+            let (number, next) = numbered(got, at, index)?;
+            if answered.parts[number].1 != 0 {
+                return None;
+            }
+            let was = part(sent, layout.member(number));
+            at = next + was.len();
+            answered.is_same[number] = begins(&got[next..], was);
+            if !answered.is_same[number] {
+                let from = members.len();
+                if let Some(end) = longer(members, was, got, next) {
+                    at = end;
+                    answered.added[number] = Some((from, members.len()));
+                } else {
+                    members.truncate(from);
+                    at = end_of(got, next)?;
+                    if !is_fit(number, &got[next..at]) {
+                        return None;
+                    }
+                }
+            }
+            answered.parts[number] = (next, at);
+            answered.order[index] = number;
+        }
+        answered.end = at;
+        Some(answered)
+    }
+}
+
+/// Which member's name is at `at`, and where its value begins; nearly always it is the one that was sent in this place.
+#[inline(always)]
+fn numbered(got: &[u8], at: usize, index: usize) -> Option<(usize, usize)> {
+    if begins(got.get(at..)?, PACKED_NAMES[index]) {
+        return Some((index, at + PACKED_NAMES[index].len()));
+    }
+    let (Head::Text(from, to), next) = head(got, at)? else { return None };
+    Some((member(&got[from..to])?, next))
+}
+
+/// Collects what a map has behind the members of `was`, when it begins with them as they were; where it ends.
+fn longer(members: &mut Vec<Member>, was: &[u8], got: &[u8], at: usize) -> Option<usize> {
+    let (Head::Map(few), sent_at) = head(was, 0)? else { return None };
+    let (Head::Map(more), got_at) = head(got, at)? else { return None };
+    let (body, from) = (&was[sent_at..], members.len());
+    let count = more.checked_sub(few).filter(|&count| count <= ADDED_MAX)?;
+    if !begins(&got[got_at..], body) {
+        return None;
+    }
+    let end = collect(members, got, got_at + body.len(), count)?;
+    let added = &members[from..];
+    let mut body_at = 0;
+    for _ in 0..few {
+        let (Head::Text(from, to), value) = head(body, body_at)? else { return None };
+        body_at = end_of(body, value)?;
+        if added.iter().any(|one| same(part(got, one.name), &body[from..to])) {
             return None;
         }
-        parts[number] = (next, at);
-        *place = number;
     }
-    (at == got.len()).then_some((order, parts))
+    let repeats = |index: usize| added[..index].iter().any(|one| same(part(got, one.name), part(got, added[index].name)));
+    (!(0..added.len()).any(repeats)).then_some(end)
 }
 
 /// Where one member lies in its object's text.
@@ -224,6 +285,28 @@ impl<'t> Object<'t> {
         Some(())
     }
 
+    /// An object that stays, with more behind it.
+    fn put_longer(&mut self, out: &mut Vec<u8>, place: Place, added: &[Member], got: &[u8]) -> Option<()> {
+        if added.is_empty() {
+            self.keep(out, place);
+            return Some(());
+        }
+        self.is_same = false;
+        self.name(out, place);
+        push(out, self.text, place.value, place.end - 1 - place.value);
+        let mut is_first = place.end - place.value == 2;
+        for one in added {
+            if !core::mem::take(&mut is_first) {
+                out.push(b',');
+            }
+            write_text(out, part(got, one.name))?;
+            out.push(b':');
+            write(out, got, one.value.0, DEPTH_MAX)?;
+        }
+        out.push(b'}');
+        Some(())
+    }
+
     /// A new member.
     fn add(&mut self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Option<()> {
         self.is_same = false;
@@ -292,7 +375,9 @@ fn splice_object(
     depth_left: u32,
 ) -> Option<()> {
     let base = pieces.members.len();
-    collect(&mut pieces.members, got, count)?;
+    if count > MEMBERS_MAX || collect(&mut pieces.members, got, head(got, 0)?.1, count)? != got.len() {
+        return None;
+    }
     let (Head::Map(sent_count), mut at) = head(sent, 0)? else { return None };
     let mut object = Object::begin(out, text);
     let mut cursor = base;
@@ -323,18 +408,14 @@ fn splice_object(
     Some(())
 }
 
-/// The members of an answered map.
-fn collect(members: &mut Vec<Member>, got: &[u8], count: usize) -> Option<()> {
-    if count > MEMBERS_MAX {
-        return None;
-    }
-    let (_, mut at) = head(got, 0)?;
+/// The members of an answered map that begin at `at`; where they end.
+fn collect(members: &mut Vec<Member>, got: &[u8], mut at: usize, count: usize) -> Option<usize> {
     for _ in 0..count {
         let (Head::Text(from, to), value) = head(got, at)? else { return None };
         at = end_of(got, value)?;
         members.push(Member { name: (from, to), value: (value, at), is_used: false });
     }
-    (at == got.len()).then_some(())
+    Some(at)
 }
 
 /// The answered member of this name; nearly always the next one.
