@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from pipeline.registry.builtins import builtin_faults
+from pipeline.registry.builtins import builtin_faults, route_faults
 from pipeline.registry.cluster import cluster_faults
 from pipeline.registry.document import Document, Steps
 from pipeline.registry.environ import substitute
@@ -154,6 +154,7 @@ def check_document(
 
 def _deeper_faults(document: Document, registry: Registry) -> Iterable[Fault]:
     yield from builtin_faults(document, registry)
+    yield from route_faults(document, registry)
     yield from relation_faults(document, registry, _declared(document))
     yield from topology_faults(document, registry)
     yield from cluster_faults(document, registry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,10 @@ from schemas.shape import Shape
 
 
 def _none(_: Any) -> Iterable[str]:
+    return ()
+
+
+def _none_for(_: Any, __: Sequence[str]) -> Iterable[str]:
     return ()
 
 
@@ -35,6 +39,8 @@ class Builtin:
     """The registry entry's `capabilities` that `example` needs, as YAML."""
     topics: Callable[[Any], Iterable[str]] = _none
     """Of a checked config, the topics that it may name: a route that uses it must list them in `also_to`."""
+    topics_for: Callable[[Any, Sequence[str]], Iterable[str]] = _none_for
+    """The same of a checked config and the topics that the route reads, as far as they are known."""
 
     def completed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The config as the module is handed it: checked, and with every default written out. Raises pydantic's ValidationError."""

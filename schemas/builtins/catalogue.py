@@ -8,7 +8,7 @@ from typing import Final
 
 from schemas.builtins.builtin import Builtin
 
-NAMES: Final = ("filter", "mask")
+NAMES: Final = ("filter", "flatten", "mask", "rename", "unwrap")
 """In alphabetical order; each is the module of its name beside this one."""
 
 

@@ -40,6 +40,37 @@ def _table(value: object) -> object:
     return value
 
 
+def _renamed(value: object) -> object:
+    if not isinstance(value, str) or not value or len(value) > 256:
+        refuse("{shown} is not a name", "write a name; each * stands for any characters")
+    if "?" in value:
+        refuse("{shown} has a ?", "only * may stand for characters here")
+    return value
+
+
+def stars_fit(from_: str, to: str) -> None:
+    """Refuse a new name that wants more than the old one has."""
+    if to.count("*") > from_.count("*"):
+        refuse(
+            f"`to` has more * than `from`: {to.count('*')} and {from_.count('*')}",
+            "each * of `to` stands for one of `from`",
+        )
+
+
+def _columns(value: object) -> object:
+    if not isinstance(value, str) or not value or len(value) > 256:
+        refuse("{shown} is not a column's name", "write its name; * stands for any characters")
+    return value
+
+
+ColumnPatterns = Annotated[
+    tuple[Annotated[str, BeforeValidator(_columns)], ...],
+    BeforeValidator(listed),
+    WithJsonSchema(_TEXTS),
+]
+"""Columns of the row itself: `email`, `*_json`, or a list of them."""
+NamePattern = Annotated[str, BeforeValidator(_renamed)]
+"""A name in which each * is kept for the new one."""
 ColumnPath = Annotated[str, BeforeValidator(_path)]
 """`email`, `*_email`, `address.street`."""
 ColumnPaths = Annotated[tuple[ColumnPath, ...], BeforeValidator(listed), Field(min_length=1), WithJsonSchema(_TEXTS)]

@@ -42,7 +42,9 @@ def spec_of(name: str) -> Any:
     ((_, data),) = parse_document(text, "page").data.items()
     registry = RegistryBuilder()
     registry.register(name, **data)
-    registry.route("r", sources="a", through=name, to="b", also_to=sorted(builtin(name).topics(checked(name, data))))
+    one, config = builtin(name), checked(name, data)
+    topics = sorted({*one.topics(config), *one.topics_for(config, ["a"])})
+    registry.route("r", sources="a", through=name, to="b", also_to=topics)
     return registry.build().transformers[name]
 
 

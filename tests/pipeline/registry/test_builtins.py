@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.assets import builtin_module
 from pipeline.registry import RegistryBuilder, load_registry
 from schemas.builtins import NAMES, builtin
 from schemas.errors import ConfigError, Fault
@@ -92,3 +93,37 @@ def test_a_builtin_in_code() -> None:
 def test_names_are_in_order_and_each_is_there() -> None:
     assert sorted(NAMES) == list(NAMES)
     assert [builtin(name).name for name in NAMES] == list(NAMES)
+
+
+ROW = "  row: {builtin: unwrap}\n"
+MOVE = "  move: {builtin: rename, config: {topics: [{from: '*', to: '*.v2'}, {from: x, to: other}]}}\n"
+PLAIN = "  plain: {module: " + str(builtin_module("mask")) + ", encoding: event, config: {}}\n"
+
+
+@pytest.mark.parametrize(
+    ("transformers", "route", "path", "problem", "remedy"),
+    [
+        (ROW + MOVE, "through: [row, move], to: b, also_to: [a.v2, other]", "through", "ends them", "put row last"),
+        (ROW + PLAIN, "through: [row, plain], to: b", "through", "plain is sent change events", "put row last"),
+        (ROW, "through: [row], to: b, format: {out: {name: debezium-json, register: true}}", "format.out", "no change event", "leave"),
+        (MOVE, "through: [move], to: b, also_to: [c]", "also_to", "records to a.v2, other", "also_to: [c, a.v2, other]"),
+    ],
+)  # fmt: skip
+def test_what_a_route_must_have(
+    tmp_path: Path, transformers: str, route: str, path: str, problem: str, remedy: str
+) -> None:
+    file = tmp_path / "registry.yaml"
+    file.write_text(f"version: 1\ntransformers:\n{transformers}routes: {{r: {{from: a, {route}}}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_registry(file)
+    (fault,) = caught.value.faults
+    assert fault.path == f"routes.r.{path}"
+    assert problem in fault.problem
+    assert remedy in fault.remedy
+    assert fault.line == len(transformers.splitlines()) + 3
+
+
+def test_topics_of_a_pattern_route_are_not_guessed(tmp_path: Path) -> None:
+    file = tmp_path / "registry.yaml"
+    file.write_text(f"version: 1\ntransformers:\n{MOVE}routes: {{r: {{from: /a.*/, through: [move], to: other}}}}\n")
+    assert load_registry(file).routes["r"].pattern == "a.*"

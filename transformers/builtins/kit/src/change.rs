@@ -55,6 +55,11 @@ impl<'a> Change<'a> {
         member(&self.source, name)
     }
 
+    /// A member of `transaction`, looked at one level deep.
+    pub fn transaction_value(&self, name: &str) -> Option<Value<'a>> {
+        member(&self.transaction, name)
+    }
+
     /// Its msgpack.
     pub fn packed(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);

@@ -6,8 +6,12 @@
 
 mod change;
 mod pattern;
+mod text;
 mod value;
+mod visit;
 
 pub use change::{Change, Row};
-pub use pattern::{Pattern, Path, Tables};
+pub use pattern::{Path, Pattern, Tables, ways};
+pub use text::{UNAVAILABLE, hex, json_of, of_json, text_of, write_json, write_object};
 pub use value::Value;
+pub use visit::{Way, visit};

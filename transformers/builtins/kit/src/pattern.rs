@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::change::Change;
+use crate::visit::Way;
 
 /// A name in which `*` stands for any run of characters, and `?` for any one.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -103,6 +104,41 @@ impl From<String> for Path {
     }
 }
 
+/// Where the paths of some rules lead.
+pub fn ways<'r, R>(rules: impl Iterator<Item = (&'r R, &'r [Path])>) -> Vec<Way<'r, &'r R>> {
+    rules.flat_map(|(rule, paths)| paths.iter().map(move |path| (rule, path.0.as_slice()))).collect()
+}
+
+impl Pattern {
+    /// What each `*` stands for in this name, the first as little as may be; `None` when the pattern does not fit.
+    pub fn captures<'n>(&self, name: &'n str) -> Option<Vec<&'n str>> {
+        let mut parts = self.text.split('*');
+        let mut rest = name.strip_prefix(parts.next()?)?;
+        let mut found = Vec::new();
+        let mut parts = parts.peekable();
+        while let Some(part) = parts.next() {
+            let at = match parts.peek() {
+                None => rest.ends_with(part).then(|| rest.len() - part.len())?,
+                Some(_) => rest.find(part)?,
+            };
+            found.push(&rest[..at]);
+            rest = &rest[at + part.len()..];
+        }
+        rest.is_empty().then_some(found)
+    }
+
+    /// The pattern with what its `*` stand for, in order; those that have nothing stand for nothing.
+    pub fn filled(&self, captures: &[&str]) -> String {
+        let mut parts = self.text.split('*');
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for (at, part) in parts.enumerate() {
+            out += captures.get(at).copied().unwrap_or_default();
+            out += part;
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +151,23 @@ mod tests {
         }
         for (pattern, name) in [("a", "b"), ("a*", "b"), ("*_email", "email"), ("?", ""), ("a?", "a"), ("a*b", "abc")] {
             assert!(!matching(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn captures_fill_another_pattern() {
+        let pattern = |text: &str| Pattern::from(text.to_owned());
+        for (from, to, name, made) in [
+            ("cust_*", "customer_*", "cust_id", Some("customer_id")),
+            ("*.public.*", "*.v2.*", "shop.public.orders", Some("shop.v2.orders")),
+            ("a", "b", "a", Some("b")),
+            ("a*", "b", "ax", Some("b")),
+            ("a*a", "*", "a", None),
+            ("a*", "*", "b", None),
+            ("*", "old_*", "", Some("old_")),
+        ] {
+            let found = pattern(from).captures(name).map(|found| pattern(to).filled(&found));
+            assert_eq!(found.as_deref(), made, "{from} {name}");
         }
     }
 }

@@ -69,6 +69,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Looks at one level of it, in place.
+    pub fn open(&mut self) -> &mut Self {
+        if let Value::Span(bytes) = self {
+            *self = Value::of(bytes).unwrap_or(Value::Null);
+        }
+        self
+    }
+
     /// Whether it is `null`, without opening it.
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null | Value::Span([0xc0]))

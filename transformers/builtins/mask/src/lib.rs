@@ -2,8 +2,8 @@
 
 mod secret;
 
-use builtin_kit::{Change, Path, Tables, Value};
-use penstock_guest::{Decoded, Outcome, Result};
+use builtin_kit::{Change, Path, Tables, Value, text_of, visit, ways};
+use penstock_guest::{Decoded, Outcome, Rejection, Result};
 use serde::Deserialize;
 
 use secret::Secrets;
@@ -53,75 +53,39 @@ enum With {
 pub fn transform<'a>(event: &Decoded<'a>, config: &'a Config) -> Result<'a> {
     let Some(value) = event.0.value else { return Ok(Outcome::Unchanged) };
     let mut change = Change::of(value)?;
-    let rules: Vec<&Rule> = config.rules.iter().filter(|rule| rule.tables.matches(&change)).collect();
-    let mut masking = Masking { secrets: Secrets { salt: &config.salt, key: &config.key }, is_changed: false };
+    let rules = config.rules.iter().filter(|rule| rule.tables.matches(&change));
+    let ways = ways(rules.map(|rule| (rule, rule.columns.as_slice())));
+    let secrets = Secrets { salt: &config.salt, key: &config.key };
+    let mut is_changed = false;
     for row in change.rows() {
-        for (name, value) in &mut row.columns {
-            let inside = rules.iter().flat_map(|rule| rule.columns.iter().map(move |path| (*rule, path.0.as_slice())));
-            masking.entry(inside, name, value);
-        }
+        visit(&mut row.columns, &ways, &mut |rule, value| {
+            is_changed |= rule.mask(&secrets, value);
+            Ok::<_, Rejection>(())
+        })?;
     }
-    Ok(if masking.is_changed { change.emit() } else { Outcome::Unchanged })
-}
-
-type Way<'r> = (&'r Rule, &'r [builtin_kit::Pattern]);
-
-struct Masking<'s> {
-    secrets: Secrets<'s>,
-    is_changed: bool,
-}
-
-impl Masking<'_> {
-    /// The first rule whose path ends here masks; those that go on are followed into the value.
-    fn entry<'r>(&mut self, ways: impl Iterator<Item = Way<'r>>, name: &str, value: &mut Value) {
-        let mut further = Vec::new();
-        for (rule, path) in ways {
-            match path {
-                [last] if last.matches(name) => return self.mask(rule, value),
-                [step, rest @ ..] if !rest.is_empty() && step.matches(name) => further.push((rule, rest)),
-                _ => (),
-            }
-        }
-        if !further.is_empty() {
-            self.inside(&further, value);
-        }
-    }
-
-    fn inside(&mut self, ways: &[Way], value: &mut Value) {
-        let mut opened = std::mem::replace(value, Value::Null).opened();
-        match &mut opened {
-            Value::Map(entries) => {
-                entries.iter_mut().for_each(|(name, value)| self.entry(ways.iter().copied(), name, value));
-            }
-            Value::List(items) => items.iter_mut().for_each(|item| self.inside(ways, item)),
-            _ => (),
-        }
-        *value = opened;
-    }
-
-    /// Null and what was not sent stay; of a list or a map, everything inside is masked.
-    fn mask(&mut self, rule: &Rule, value: &mut Value) {
-        let mut opened = std::mem::replace(value, Value::Null).opened();
-        match &mut opened {
-            Value::Null | Value::Unavailable => (),
-            Value::List(items) => items.iter_mut().for_each(|item| self.mask(rule, item)),
-            Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| self.mask(rule, value)),
-            leaf => {
-                self.is_changed = true;
-                *leaf = rule.masked(&self.secrets, leaf);
-            }
-        }
-        *value = opened;
-    }
+    Ok(if is_changed { change.emit() } else { Outcome::Unchanged })
 }
 
 impl Rule {
+    /// Null and what was not sent stay; of a list or a map, everything inside is masked. Says whether anything was.
+    fn mask(&self, secrets: &Secrets, value: &mut Value) -> bool {
+        match value.open() {
+            Value::Null | Value::Unavailable => false,
+            Value::List(items) => items.iter_mut().fold(false, |any, item| self.mask(secrets, item) | any),
+            Value::Map(entries) => entries.iter_mut().fold(false, |any, (_, item)| self.mask(secrets, item) | any),
+            leaf => {
+                *leaf = self.masked(secrets, leaf);
+                true
+            }
+        }
+    }
+
     fn masked(&self, secrets: &Secrets, leaf: &Value) -> Value<'static> {
         match self.action {
             Action::Redact => self.with.value(leaf),
             Action::Hash => Value::Text(secrets.hash(&secret::bytes_of(leaf)).into()),
             Action::Hmac => Value::Text(secrets.hmac_hex(&secret::bytes_of(leaf)).into()),
-            Action::KeepLast => Value::Text(keep_last(&secret::text_of(leaf), self.keep).into()),
+            Action::KeepLast => Value::Text(keep_last(&text_of(leaf).unwrap_or_default(), self.keep).into()),
             Action::Tokenize => secrets.token(leaf),
         }
     }

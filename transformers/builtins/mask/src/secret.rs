@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use builtin_kit::Value;
+use builtin_kit::{Value, hex, text_of};
 use sha2::{Digest, Sha256};
 
 const BLOCK_BYTES: usize = 64;
@@ -16,7 +16,7 @@ pub(crate) struct Secrets<'s> {
 impl Secrets<'_> {
     /// SHA-256 of salt and value, in hex.
     pub fn hash(&self, value: &[u8]) -> String {
-        hex(&Sha256::new().chain_update(self.salt).chain_update(value).finalize().into())
+        hex(&Sha256::new().chain_update(self.salt).chain_update(value).finalize())
     }
 
     /// HMAC-SHA-256 of the value under the key, in hex.
@@ -46,7 +46,7 @@ impl Secrets<'_> {
             // There are but two: a token would hide nothing.
             Value::Boolean(_) => Value::Null,
             Value::Bytes(bytes) => Value::Bytes(self.stream(bytes).take(bytes.len()).map(|pair| pair as u8).collect::<Vec<_>>().into()),
-            _ => Value::Text(self.text(&text_of(leaf)).into()),
+            _ => Value::Text(self.text(&text_of(leaf).unwrap_or_default()).into()),
         }
     }
 
@@ -68,7 +68,7 @@ impl Secrets<'_> {
 
     /// A float of the same digits before and behind the point.
     fn float(&self, leaf: &Value) -> Value<'static> {
-        let text = text_of(leaf);
+        let text = text_of(leaf).unwrap_or_default();
         let digits = text.chars().zip(self.stream(text.as_bytes()));
         let token: String = digits.map(|(at, pair)| if at.is_ascii_digit() { replaced(at, pair) } else { at }).collect();
         token.parse().map_or(Value::Null, Value::Float)
@@ -105,29 +105,11 @@ fn replaced(character: char, pair: u16) -> char {
 pub(crate) fn bytes_of<'v>(leaf: &'v Value) -> Cow<'v, [u8]> {
     match leaf {
         Value::Bytes(bytes) => Cow::Borrowed(bytes),
-        _ => match text_of(leaf) {
+        _ => match text_of(leaf).unwrap_or_default() {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         },
     }
-}
-
-/// A value as text: numbers and booleans as JSON writes them, bytes in hex.
-pub(crate) fn text_of<'v>(leaf: &'v Value) -> Cow<'v, str> {
-    match leaf {
-        Value::Text(text) => Cow::Borrowed(text),
-        Value::Boolean(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
-        Value::Integer(number) => number.to_string().into(),
-        Value::Unsigned(number) => number.to_string().into(),
-        Value::Float(number) => format!("{number:?}").into(),
-        Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
-        _ => Cow::Borrowed(""),
-    }
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]

@@ -18,20 +18,30 @@ pub(crate) struct Meta<'a> {
 /// The head of any value: a scalar in full, or how many items or entries follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Token<'a> {
+    /// A value with nothing inside.
     Scalar(Scalar<'a>),
+    /// An array of so many items.
     Array(u32),
+    /// A map of so many entries.
     Map(u32),
 }
 
 /// A value with nothing inside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar<'a> {
+    /// `nil`
     Nil,
+    /// `true` or `false`
     Boolean(bool),
+    /// An integer in one of the unsigned forms.
     Unsigned(u64),
+    /// Any other integer.
     Signed(i64),
+    /// A float of either width.
     Float(f64),
+    /// A text.
     Text(&'a str),
+    /// Bytes.
     Bytes(&'a [u8]),
     /// An extension's type; its bytes are of no use to anybody yet.
     Extension(i8),
@@ -63,16 +73,18 @@ impl Encoding {
 }
 
 impl<'a> Reader<'a> {
+    /// At the start of these bytes.
     pub const fn new(frame: &'a [u8]) -> Self {
         Reader { rest: frame }
     }
 
+    /// Whether nothing is left.
     pub fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The batch's head: its meta and how many events follow.
-    pub fn batch(&mut self) -> Result<(Meta<'a>, u32), BadFrame> {
+    pub(crate) fn batch(&mut self) -> Result<(Meta<'a>, u32), BadFrame> {
         if self.array()? != 2 {
             return Err(BadFrame);
         }
@@ -93,7 +105,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next event.
-    pub fn event(&mut self, meta: &Meta<'a>) -> Result<Event<'a>, BadFrame> {
+    pub(crate) fn event(&mut self, meta: &Meta<'a>) -> Result<Event<'a>, BadFrame> {
         if self.array()? != 5 {
             return Err(BadFrame);
         }
@@ -134,6 +146,7 @@ impl<'a> Reader<'a> {
         Ok((self.text()?, self.bytes()?))
     }
 
+    /// The head of an array: how many items follow.
     pub fn array(&mut self) -> Result<u32, BadFrame> {
         match self.tag()? {
             tag @ 0x90..=0x9f => Ok(u32::from(tag & 0x0f)),
@@ -143,6 +156,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The head of a map: how many entries follow.
     pub fn map(&mut self) -> Result<u32, BadFrame> {
         match self.tag()? {
             tag @ 0x80..=0x8f => Ok(u32::from(tag & 0x0f)),
@@ -152,6 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An integer of 64 bits.
     pub fn integer(&mut self) -> Result<i64, BadFrame> {
         match self.tag()? {
             tag @ (0x00..=0x7f | 0xe0..=0xff) => Ok(i64::from(tag as i8)),
@@ -165,6 +180,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text.
     pub fn text(&mut self) -> Result<&'a str, BadFrame> {
         let size = match self.tag()? {
             tag @ 0xa0..=0xbf => u32::from(tag & 0x1f),
