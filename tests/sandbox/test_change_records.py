@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sandbox import Sandbox
 from sandbox.records import codecs
 from schemas.abi import FrameError, decode_change_results
-from schemas.change import DEPTH_MAX, DecodeError, EncodeError
+from schemas.change import DEPTH_MAX, DecodeError, EncodeError, plain_bytes
 from schemas.event import Batch, Event
 from schemas.formats import debezium
 from schemas.outcome import Carried, Emitted
@@ -69,7 +69,8 @@ def referred(document: debezium.Document, got: bytes) -> bytes | None:
     """None for what is refused."""
     try:
         decode_change_results(b"\x91\x92\x01" + got, 1)
-        return document.encode(got)
+        plain = plain_bytes(got)
+        return document.encode(got) if plain is None else plain
     except (FrameError, EncodeError):
         return None
 
@@ -163,6 +164,14 @@ def test_a_tombstone_is_nil_and_comes_back() -> None:
         assert [event.value for event in codecs().built(codec)] == [None, None]
 
 
+def test_bytes_in_place_of_a_change_event_are_the_value() -> None:
+    with codecs().lease() as codec:
+        codec.load(block_of([Event(1, 2, None, None), Event(2, 2, None, CREATED), Event(3, 2, None, CREATED)]))
+        assert codec.frame_changes() is not None
+        assert codec.absorb(b"\x93\x92\x01\xc4\x02{}\x92\x01\xc5\x00\x00\xc0", OUTPUT_MAX) == []
+        assert [event.value for event in codecs().built(codec)] == [b"{}", b"", CREATED]
+
+
 def test_few_bytes_of_an_answer_cannot_become_very_many() -> None:
     event = msgpack.unpackb(debezium.decode(CREATED).packed) | {"after": {"x": [msgpack.ExtType(1, b"")] * 200_000}}
     answer = b"\x91\x92\x01" + msgpack.packb(event)
@@ -193,7 +202,7 @@ def changed(value: Any) -> Any:
         return None
     if value["ts_ms"] == 5:
         return [1, with_after(value, n=1)]
-    return {6: [0], 7: [3, "no", "because"], 8: None, 9: [1, None]}[value["ts_ms"]]
+    return {6: [0], 7: [3, "no", "because"], 8: None, 9: [1, b"plain"]}[value["ts_ms"]]
 
 
 def at(ts_ms: int) -> bytes:

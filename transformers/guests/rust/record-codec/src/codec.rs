@@ -308,7 +308,7 @@ impl Codec {
                     row.value = value.map_or(NULL, |value| value.start as u32..value.end as u32);
                     kept += 1;
                 }
-                Some(Answer::Dropped) | None => {
+                Some(Answer::Dropped | Answer::Changed(_)) | None => {
                     row.fate = Fate::Gone;
                     dropped += 1;
                 }
@@ -328,13 +328,19 @@ impl Codec {
     /// `absorb`, of change events: what was changed in them is put into the texts they came from.
     fn absorb_changes(&mut self, frame: Range<usize>, output_bytes_max: u64) -> Option<i64> {
         let answers = self.respelled(frame, output_bytes_max)?;
+        let mut made = 0;
         let (mut kept, mut dropped, mut rejected) = (0, 0, 0);
         for (index, (row, answer)) in self.rows.iter_mut().zip(answers).enumerate() {
             match answer {
                 Answer::Unchanged => kept += 1,
                 Answer::Replaced(value) => {
-                    row.is_made = value.is_some();
                     row.value = value.map_or(NULL, |value| value.start as u32..value.end as u32);
+                    kept += 1;
+                }
+                Answer::Changed(end) => {
+                    row.is_made = true;
+                    row.value = made..end;
+                    made = end;
                     kept += 1;
                 }
                 Answer::Dropped => {
@@ -354,7 +360,7 @@ impl Codec {
         Some(rejected)
     }
 
-    /// The answers, with new values as places in `made`. Changes nothing else.
+    /// The answers; what was changed is in `made`, one behind the other. Changes nothing else.
     fn respelled(&mut self, frame: Range<usize>, output_bytes_max: u64) -> Option<Vec<Answer>> {
         let (bytes, made) = (&self.bytes, &mut self.made);
         made.clear();
@@ -374,12 +380,20 @@ impl Codec {
                 let layout = Layout(&self.layouts[told.layout as usize..layout_end]);
                 respell(&mut self.pieces, made, part(bytes, &row.value), layout, sent, frame, at)
             })?;
-            if let Answer::Replaced(value) = &mut answer {
-                *value = value.is_some().then_some(from..made.len());
-                let weight = made.len() - from + row.key.len() + row.headers.len();
-                if weight as u64 > output_bytes_max || made.len() > made_max {
-                    return None;
+            let size = match &mut answer {
+                Answer::Replaced(value) => value.as_ref().map_or(0, |value| value.len()),
+                Answer::Changed(end) => {
+                    *end = made.len() as u32;
+                    made.len() - from
                 }
+                Answer::Unchanged | Answer::Dropped | Answer::Rejected(_) => {
+                    answers.push(answer);
+                    continue;
+                }
+            };
+            let weight = size + row.key.len() + row.headers.len();
+            if weight as u64 > output_bytes_max || made.len() > made_max {
+                return None;
             }
             answers.push(answer);
         }
@@ -393,7 +407,7 @@ impl Codec {
         }
         for row in &self.rows {
             match results.answer() {
-                None => return false,
+                None | Some(Answer::Changed(_)) => return false,
                 Some(Answer::Replaced(value)) => {
                     let weight = value.map_or(0, |value| value.len()) + row.key.len() + row.headers.len();
                     if weight as u64 > output_bytes_max {

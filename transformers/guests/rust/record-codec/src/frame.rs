@@ -155,6 +155,8 @@ pub enum Answer {
     Dropped,
     /// `[1, value]`; None is a tombstone.
     Replaced(Option<Range<usize>>),
+    /// `[1, value]` of a change event, and a number for whoever asked.
+    Changed(u32),
     /// `[3, code, message]`, as it lies in the frame.
     Rejected(Range<usize>),
 }
@@ -238,24 +240,23 @@ impl<'a> Results<'a> {
 
     /// The next event's answer, of values.
     pub fn answer(&mut self) -> Option<Answer> {
-        self.answer_with(Self::bin)
+        self.answer_with(|results| results.bin().map(Answer::Replaced))
     }
 
-    /// The next event's answer, of change events: `value` is told where one begins, and says where it ends.
-    pub fn change_answer(&mut self, value: impl FnOnce(usize) -> Option<usize>) -> Option<Answer> {
+    /// The next event's answer, of change events: `change` is told where one begins, and says where it ends. Bytes are a value
+    /// that is none any more.
+    pub fn change_answer(&mut self, change: impl FnOnce(usize) -> Option<usize>) -> Option<Answer> {
         self.answer_with(|results| {
-            let from = results.at;
-            if *results.bytes.get(from)? == 0xc0 {
-                results.at += 1;
-                return Some(None);
+            if matches!(results.bytes.get(results.at)?, 0xc0 | 0xc4..=0xc6) {
+                return results.bin().map(Answer::Replaced);
             }
-            results.at = value(from)?;
-            Some(Some(from..results.at))
+            results.at = change(results.at)?;
+            Some(Answer::Changed(0))
         })
     }
 
     #[inline(always)]
-    fn answer_with(&mut self, value: impl FnOnce(&mut Self) -> Option<Option<Range<usize>>>) -> Option<Answer> {
+    fn answer_with(&mut self, value: impl FnOnce(&mut Self) -> Option<Answer>) -> Option<Answer> {
         let from = self.at;
         match self.byte()? {
             0xc0 => Some(Answer::Unchanged),
@@ -264,7 +265,7 @@ impl<'a> Results<'a> {
                 if self.byte()? != 1 {
                     return None;
                 }
-                value(self).map(Answer::Replaced)
+                value(self)
             }
             0x93 => {
                 if self.byte()? != 3 {
