@@ -1,4 +1,5 @@
-"""Real changes in real PostgreSQL, through real Debezium and Kafka Connect, enriched by `penstock run`.
+"""Real changes in real PostgreSQL, through real Debezium and Kafka Connect, enriched by `penstock run`: the services of
+docker-compose.yml with their configuration, started without containers.
 
 The destination, folded by key, is the table as the transformer would have changed it: whatever was killed meanwhile.
 """
@@ -6,6 +7,8 @@ The destination, folded by key, is the table as the transformer would have chang
 from __future__ import annotations
 
 import json
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,40 +21,18 @@ import pytest
 
 from tests.e2e.stream import MODULES
 from tests.e2e.test_run import service, wait_until
+from tests.services.compose import Compose, kafka_properties, postgres_settings
 from tests.services.connect import Connect
-from tests.services.kafka import KafkaBroker
+from tests.services.kafka import KafkaBroker, free_ports
+from tests.services.monitoring import OtlpReceiver, Prometheus
 from tests.services.postgres import Postgres
-from tests.services.topics import Kept, create_topic, read_topic
+from tests.services.topics import Kept, read_topic
 
 pytestmark = pytest.mark.services
 
-SCHEMA = """
-create table orders (
-  id bigint primary key, first_name text, last_name text, amount numeric(12, 2) not null, quantity int not null,
-  status text not null, note text, placed timestamptz not null default now());
-create table audit (id bigint primary key, said text);
-alter table orders replica identity full;
-"""
-CONNECTOR = {
-    "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
-    "exactly.once.support": "requested",
-    "database.hostname": "127.0.0.1",
-    "database.user": "postgres",
-    "database.password": "",
-    "database.dbname": "postgres",
-    "topic.prefix": "shop",
-    "plugin.name": "pgoutput",
-    "slot.name": "shop",
-    "publication.autocreate.mode": "filtered",
-    "table.include.list": "public.orders,public.audit",
-    "decimal.handling.mode": "string",
-    "skipped.operations": "none",
-    "poll.interval.ms": "50",
-    "retriable.restart.connector.wait.ms": "500",
-    "topic.creation.default.replication.factor": "1",
-    "topic.creation.default.partitions": "3",
-}
-LOGICAL = {"wal_level": "logical", "max_wal_senders": "4", "max_replication_slots": "4"}
+
+PAGE = Path(__file__).parents[2] / "docs" / "compose.md"
+WALKTHROUGH = re.compile(r"```sql\n(.*?)```", re.DOTALL)
 
 
 @dataclass
@@ -62,11 +43,19 @@ class Shop:
     postgres: Postgres
     connect: Connect
     registry: Path
+    options: list[str]
+    """Of `penstock run`."""
+    prometheus: Prometheus
+    collector: OtlpReceiver
     log: Path
+
+    def psql(self, script: str) -> str:
+        """Statements in the shop's database."""
+        return self.postgres.psql(script, database="shop")
 
     def table(self) -> dict[int, dict[str, Any]]:
         """The rows of `orders` as the transformer would have changed them, by id."""
-        rows = self.postgres.psql("select row_to_json(o) from (select *, amount::text as amount from orders) o")
+        rows = self.psql("select row_to_json(o) from (select *, amount::text as amount from orders) o")
         return {row["id"]: enriched(row) for row in map(json.loads, rows.splitlines())}
 
     def folded(self) -> dict[int, dict[str, Any]]:
@@ -104,33 +93,43 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def shop(start_broker: Callable[..., KafkaBroker], postgres_server: Postgres, tmp_path: Path) -> Iterator[Shop]:
+def shop(
+    start_broker: Callable[..., KafkaBroker], postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shop]:
     """`postgres_server` only says whether PostgreSQL is there: this test breaks a server of its own."""
+    if (lacking := Prometheus.missing()) is not None:
+        if os.environ.get("PENSTOCK_REQUIRE_SERVICES") == "1":
+            pytest.fail(f"PENSTOCK_REQUIRE_SERVICES=1, but {lacking}: install prometheus", pytrace=False)
+        pytest.skip(f"needs Prometheus, and {lacking}: install prometheus")
+    (port,) = free_ports(1)
     with ExitStack() as held:
-        kafka, postgres = start_broker(), held.enter_context(Postgres(settings=LOGICAL))
-        postgres.psql(SCHEMA)
-        connect = held.enter_context(Connect(tmp_path / "connect", kafka.bootstrap))
-        connect.run("shop", CONNECTOR | {"database.port": str(postgres.port)})
-        for topic in ("shop.public.orders", "shop.public.audit", "orders.enriched", "audit.copied"):
-            create_topic(kafka.bootstrap, topic, 3)
-        for topic in ("orders.enriched.dead-letter", "audit.copied.dead-letter"):
-            create_topic(kafka.bootstrap, topic, 3, {"max.message.bytes": "2000000"})
+        file = Compose({})
+        kafka = start_broker(properties=kafka_properties(file.environment("kafka")))
+        postgres = held.enter_context(Postgres(postgres_settings(file.command("postgres"))))
+        collector = held.enter_context(OtlpReceiver())
+        addresses = {
+            "kafka:9092": kafka.bootstrap,
+            "0.0.0.0:9464": f"127.0.0.1:{port}",
+            "penstock:9464": f"127.0.0.1:{port}",
+            "otel-collector:4318": collector.address,
+        }
+        file = Compose(addresses)
+        postgres.psql("create database shop")
+        postgres.psql(file.mounted("postgres", "/docker-entrypoint-initdb.d/shop.sql"), database="shop")
+        worker = file.mounted("connect", "/etc/connect/worker.properties")
+        connect = held.enter_context(Connect(tmp_path / "connect", kafka.bootstrap, worker))
+        connector = json.loads(file.mounted("connector", "/shop.json"))
+        connect.run("shop", connector | {"database.hostname": "127.0.0.1", "database.port": str(postgres.port)})
+        for name, value in file.environment("penstock").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PENSTOCK_MODULES", str(MODULES))
         registry = tmp_path / "registry.yaml"
-        registry.write_text(_registry(kafka.bootstrap))
-        yield Shop(kafka, postgres, connect, registry, tmp_path / "log")
-
-
-def _registry(bootstrap: str) -> str:
-    return f"""
-version: 1
-kafka: {{brokers: "{bootstrap}", session_timeout: 6s}}
-transformers:
-  enrich-order: {{module: {MODULES}/enrich_order.wasm, config: {{currency: EUR}}}}
-  passthrough: {{module: {MODULES}/passthrough.wasm}}
-routes:
-  orders: {{from: shop.public.orders, through: enrich-order, to: orders.enriched}}
-  audit: {{from: shop.public.audit, through: passthrough, to: audit.copied}}
-"""
+        registry.write_text(file.mounted("penstock", "/etc/penstock/registry.yaml"))
+        run = file.command("penstock")
+        assert run[:2] == ["run", "/etc/penstock/registry.yaml"]
+        metrics = file.mounted("prometheus", "/etc/prometheus/prometheus.yml")
+        prometheus = held.enter_context(Prometheus(tmp_path / "prometheus", metrics))
+        yield Shop(kafka, postgres, connect, registry, run[2:], prometheus, collector, tmp_path / "log")
 
 
 def insert(first: int, count: int) -> str:
@@ -159,28 +158,41 @@ def operations(records: list[Kept]) -> list[str]:
 
 
 def test_changes_of_every_kind_arrive_enriched(shop: Shop) -> None:
-    with service(shop.registry, log=shop.log) as process:
-        shop.postgres.psql(insert(1, 500))
-        shop.postgres.psql(change(1, 500))
-        shop.postgres.psql("alter table orders add column gift boolean not null default false")
-        shop.postgres.psql("update orders set gift = true where id % 11 = 1")
-        shop.postgres.psql("insert into audit values (1, 'hello'); truncate audit")
+    with service(shop.registry, *shop.options, log=shop.log) as process:
+        shop.psql(insert(101, 500))
+        shop.psql(change(101, 500))
+        shop.psql("alter table orders add column gift boolean not null default false")
+        shop.psql("update orders set gift = true where id % 11 = 1")
+        shop.psql("insert into customers values (3, 'Zoë', 'zoe@example.com'); truncate customers")
         wait_until(lambda: shop.folded() == shop.table(), 90, process, shop.log)
-        copied = lambda: sorted(operations(read_topic(shop.kafka.bootstrap, "audit.copied")))  # noqa: E731
-        wait_until(lambda: copied() == ["c", "t"], 30, process, shop.log)
-    assert any(row["gift"] for row in shop.folded().values())
-    assert read_topic(shop.kafka.bootstrap, "orders.enriched.dead-letter") == []
+        copied = lambda: read_topic(shop.kafka.bootstrap, "customers.masked")  # noqa: E731
+        wait_until(lambda: len(copied()) > 3, 30, process, shop.log)
+        assert sorted(operations(copied())) == ["c", "r", "r", "t"]
+        emitted = 'penstock_records_total{route="customers",outcome="emitted"} == 4'
+        assert shop.prometheus.wait_for(emitted, 30)[0]["metric"]["job"] == "penstock"
+        wait_until(lambda: "transform mask-email" in shop.collector.spans, 30, process, shop.log)
+        assert b"zoe@" not in b"".join(record.value or b"" for record in copied())
+        assert any(row["gift"] for row in shop.folded().values())
+        letters = lambda: read_topic(shop.kafka.bootstrap, "orders.enriched.dead-letter")  # noqa: E731
+        assert letters() == []
+        for statements in WALKTHROUGH.findall(PAGE.read_text()):
+            shop.psql(statements)
+        wait_until(lambda: len(letters()) == 1, 30, process, shop.log)
+        wait_until(lambda: shop.folded()[1001]["status"] == "paid", 30, process, shop.log)
+    (letter,) = letters()
+    assert letter.key == b'{"id":1002}' and dict(letter.headers)["penstock.violation"] == b"rejected"
+    assert shop.folded()[1001]["total"] == "37.50"
 
 
 def test_whatever_is_killed_meanwhile_nothing_is_lost_or_doubled(shop: Shop) -> None:
     stop, written = threading.Event(), []
 
     def write() -> None:
-        first = 1
+        first = 101
         while not stop.is_set():
             try:
-                shop.postgres.psql(insert(first, 50))
-                shop.postgres.psql(change(first, 50))
+                shop.psql(insert(first, 50))
+                shop.psql(change(first, 50))
             except RuntimeError:  # PostgreSQL is down: this piece's rows may be there or not, so the next has others
                 stop.wait(0.2)
             first += 50
@@ -190,7 +202,7 @@ def test_whatever_is_killed_meanwhile_nothing_is_lost_or_doubled(shop: Shop) -> 
     writer.start()
     try:
         for victim in ("penstock", "connect", "postgres", "kafka", "none"):
-            with service(shop.registry, log=shop.log) as process:
+            with service(shop.registry, *shop.options, log=shop.log) as process:
                 goal = len(shop.folded()) + 100
                 wait_until(lambda goal=goal: len(shop.folded()) > goal, 90, process, shop.log)
                 _kill(shop, victim)

@@ -28,8 +28,10 @@ RUN_TIMEOUT_S = 90.0
 class Connect:
     """One worker; its state is in Kafka, so that `kill` and `start` go on where it was. A context manager."""
 
-    def __init__(self, folder: Path, bootstrap: str) -> None:
+    def __init__(self, folder: Path, bootstrap: str, properties: str = "") -> None:
+        """`properties` are the worker's; its addresses and plugins are this machine's whatever they say."""
         self.folder = folder
+        self._properties = properties
         self._bootstrap = bootstrap
         (self.port,) = free_ports(1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,6 +40,7 @@ class Connect:
         """Start; returns when it has joined its group and answers."""
         assert self._process is None
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "base.properties").write_text(self._properties)
         environment = {
             "CONNECT_FOLDER": str(self.folder),
             "CONNECT_PORT": str(self.port),

@@ -2,7 +2,7 @@
 # Kafka Connect (a distributed worker, exactly-once for sources) with Debezium's PostgreSQL connector, from Maven Central jars only.
 #   connect.sh install   download jars (needs java >= 17, mvn)
 #   connect.sh guard     run in the foreground until standard input ends (what the tests use)
-# Env: CONNECT_FOLDER (data and logs)  CONNECT_PORT  KAFKA_BOOTSTRAP
+# Env: CONNECT_FOLDER (data and logs; base.properties in it is the worker's configuration)  CONNECT_PORT  KAFKA_BOOTSTRAP
 #      KAFKA_VERSION (4.3.1)  DEBEZIUM_VERSION (3.7.0.Final)  KAFKA_BASE (.services in the repository)  MVN_ARGS (for mvn)
 set -euo pipefail
 KAFKA_VERSION=${KAFKA_VERSION:-4.3.1}
@@ -43,31 +43,11 @@ install() {
 
 configure() {
   mkdir -p "$CONNECT_FOLDER"
-  cat > "$CONNECT_FOLDER/worker.properties" <<P
+  # the properties that were given, and behind them, where they win, what is of this machine
+  cat "$CONNECT_FOLDER/base.properties" - > "$CONNECT_FOLDER/worker.properties" <<P
 bootstrap.servers=$KAFKA_BOOTSTRAP
 listeners=http://127.0.0.1:$CONNECT_PORT
 plugin.path=$PLUGINS
-plugin.discovery=service_load
-key.converter=org.apache.kafka.connect.json.JsonConverter
-value.converter=org.apache.kafka.connect.json.JsonConverter
-key.converter.schemas.enable=false
-value.converter.schemas.enable=false
-group.id=connect
-config.storage.topic=connect.configs
-offset.storage.topic=connect.offsets
-status.storage.topic=connect.status
-config.storage.replication.factor=1
-offset.storage.replication.factor=1
-status.storage.replication.factor=1
-offset.storage.partitions=1
-status.storage.partitions=1
-exactly.once.source.support=enabled
-topic.creation.enable=true
-# a killed worker may come back this soon
-session.timeout.ms=6000
-heartbeat.interval.ms=1000
-rebalance.timeout.ms=10000
-scheduled.rebalance.max.delay.ms=0
 P
 }
 
