@@ -40,7 +40,7 @@ def spec_of(name: str) -> Any:
     """The page's registry entry, loaded."""
     text = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", entry(builtin(name)))
     ((_, data),) = parse_document(text, "page").data.items()
-    registry = RegistryBuilder()
+    registry = RegistryBuilder(databases={"shop": {"sqlite": str(FOLDER / "lookup" / "shop.db")}})
     registry.register(name, **data)
     one, config = builtin(name), checked(name, data)
     topics = sorted({*one.topics(config), *one.topics_for(config, ["a"])})
