@@ -2,6 +2,8 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
+# Test files run side by side, in as many processes as there are cores, but each with brokers and servers of its own: four are enough.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 4 ? n : 4)))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -27,7 +29,7 @@ demo: .venv/.run  ## a shop's change events through sandboxed transformers, on a
 	$(BIN)/penstock demo
 
 test: .venv/.dev  ## all tests; those that need real Kafka run when Java and Maven are there
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: lint types imports test  ## everything CI checks, but for the guests' rebuild
 

@@ -17,7 +17,7 @@ from tests.services import kafka, postgres
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_SKIPPED = pytest.StashKey[int]()
+_NEEDS_KAFKA = "needs real Kafka"
 _MISSING = pytest.StashKey[str | None]()
 
 
@@ -29,8 +29,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     if os.environ.get("PENSTOCK_REQUIRE_SERVICES") == "1":
         pytest.fail(f"PENSTOCK_REQUIRE_SERVICES=1, but {missing}: install Java 17+ and Maven", pytrace=False)
-    item.config.stash[_SKIPPED] = item.config.stash.get(_SKIPPED, 0) + 1
-    pytest.skip(f"needs real Kafka, and {missing}")
+    pytest.skip(f"{_NEEDS_KAFKA}, and {missing}")
 
 
 def _missing(config: pytest.Config) -> str | None:
@@ -40,8 +39,8 @@ def _missing(config: pytest.Config) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    skipped = config.stash.get(_SKIPPED, 0)
-    if skipped:
+    reports = terminalreporter.stats.get("skipped", [])
+    if skipped := sum(_NEEDS_KAFKA in str(report.longrepr) for report in reports):
         line = f"{skipped} tests need real Kafka and were skipped: install Java 17+ and Maven ({_missing(config)})"
         terminalreporter.write_sep("!", line, yellow=True, bold=True)
 
