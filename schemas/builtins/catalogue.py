@@ -8,7 +8,7 @@ from typing import Final
 
 from schemas.builtins.builtin import Builtin
 
-NAMES: Final = ("filter", "flatten", "lookup", "mask", "outbox", "rename", "unwrap")
+NAMES: Final = ("cast", "explode", "filter", "flatten", "lookup", "mask", "outbox", "rename", "route", "unwrap")
 """In alphabetical order; each is the module of its name beside this one."""
 
 

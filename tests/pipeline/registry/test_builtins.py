@@ -96,6 +96,7 @@ def test_names_are_in_order_and_each_is_there() -> None:
 
 
 ROW = "  row: {builtin: unwrap}\n"
+SPLIT = "  split: {builtin: route, config: {rules: [{to: [x, 'x.{y}'], when: {a: 1}}, {to: b}]}}\n"
 MOVE = "  move: {builtin: rename, config: {topics: [{from: '*', to: '*.v2'}, {from: x, to: other}]}}\n"
 PLAIN = "  plain: {module: " + str(builtin_module("mask")) + ", encoding: event, config: {}}\n"
 
@@ -106,6 +107,7 @@ PLAIN = "  plain: {module: " + str(builtin_module("mask")) + ", encoding: event,
         (ROW + MOVE, "through: [row, move], to: b, also_to: [a.v2, other]", "through", "ends them", "put row last"),
         (ROW + PLAIN, "through: [row, plain], to: b", "through", "plain is sent change events", "put row last"),
         (ROW, "through: [row], to: b, format: {out: {name: debezium-json, register: true}}", "format.out", "no change event", "leave"),
+        (SPLIT, "through: [split], to: b, also_to: [c]", "also_to", "split sends records to x, which", "also_to: [c, x]"),
         (MOVE, "through: [move], to: b, also_to: [c]", "also_to", "records to a.v2, other", "also_to: [c, a.v2, other]"),
     ],
 )  # fmt: skip

@@ -5,6 +5,7 @@
 //! fifty neither decodes nor encodes the other forty-nine.
 
 mod change;
+pub mod number;
 mod pattern;
 mod text;
 mod value;

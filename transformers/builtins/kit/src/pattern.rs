@@ -1,5 +1,7 @@
 //! Names with `*` in them: of tables, and of columns with what is inside of them.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use crate::change::Change;
@@ -98,6 +100,16 @@ impl Tables {
 #[serde(from = "String")]
 pub struct Path(pub Vec<Pattern>);
 
+impl fmt::Display for Path {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        for (at, step) in self.0.iter().enumerate() {
+            let dot = if at == 0 { "" } else { "." };
+            write!(formatter, "{dot}{}", step.text)?;
+        }
+        Ok(())
+    }
+}
+
 impl From<String> for Path {
     fn from(text: String) -> Self {
         Path(text.split('.').map(|step| Pattern::from(step.to_owned())).collect())
@@ -146,7 +158,9 @@ mod tests {
     #[test]
     fn stars_stand_for_any_run() {
         let matching = |pattern: &str, name: &str| Pattern::from(pattern.to_owned()).matches(name);
-        for (pattern, name) in [("a", "a"), ("*", ""), ("*_email", "work_email"), ("a*b*c", "aXbYbc"), ("?x", "äx"), ("a**", "a")] {
+        for (pattern, name) in
+            [("a", "a"), ("*", ""), ("*_email", "work_email"), ("a*b*c", "aXbYbc"), ("?x", "äx"), ("a**", "a")]
+        {
             assert!(matching(pattern, name), "{pattern} {name}");
         }
         for (pattern, name) in [("a", "b"), ("a*", "b"), ("*_email", "email"), ("?", ""), ("a?", "a"), ("a*b", "abc")] {

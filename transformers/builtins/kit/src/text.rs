@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn bytes_are_base64_and_hex() {
-        for (bytes, expected) in [(&b""[..], "\"\""), (b"f", "\"Zg==\""), (b"fo", "\"Zm8=\""), (b"foo\xff", "\"Zm9v/w==\"")] {
+        for (bytes, expected) in
+            [(&b""[..], "\"\""), (b"f", "\"Zg==\""), (b"fo", "\"Zm8=\""), (b"foo\xff", "\"Zm9v/w==\"")]
+        {
             assert_eq!(json_of(&Value::Bytes(bytes.into())), expected);
         }
         assert_eq!(hex(b"\x00\xfe"), "00fe");

@@ -32,7 +32,9 @@ impl Secrets<'_> {
         } else {
             block[..self.key.len()].copy_from_slice(self.key.as_bytes());
         }
-        let inner = parts.iter().fold(Sha256::new_with_prefix(block.map(|byte| byte ^ 0x36)), |sum, part| sum.chain_update(part));
+        let inner = parts
+            .iter()
+            .fold(Sha256::new_with_prefix(block.map(|byte| byte ^ 0x36)), |sum, part| sum.chain_update(part));
         Sha256::new_with_prefix(block.map(|byte| byte ^ 0x5c)).chain_update(inner.finalize()).finalize().into()
     }
 
@@ -45,7 +47,9 @@ impl Secrets<'_> {
             Value::Float(_) => self.float(leaf),
             // There are but two: a token would hide nothing.
             Value::Boolean(_) => Value::Null,
-            Value::Bytes(bytes) => Value::Bytes(self.stream(bytes).take(bytes.len()).map(|pair| pair as u8).collect::<Vec<_>>().into()),
+            Value::Bytes(bytes) => {
+                Value::Bytes(self.stream(bytes).take(bytes.len()).map(|pair| pair as u8).collect::<Vec<_>>().into())
+            }
             _ => Value::Text(self.text(&text_of(leaf).unwrap_or_default()).into()),
         }
     }
@@ -70,7 +74,8 @@ impl Secrets<'_> {
     fn float(&self, leaf: &Value) -> Value<'static> {
         let text = text_of(leaf).unwrap_or_default();
         let digits = text.chars().zip(self.stream(text.as_bytes()));
-        let token: String = digits.map(|(at, pair)| if at.is_ascii_digit() { replaced(at, pair) } else { at }).collect();
+        let token: String =
+            digits.map(|(at, pair)| if at.is_ascii_digit() { replaced(at, pair) } else { at }).collect();
         token.parse().map_or(Value::Null, Value::Float)
     }
 
@@ -132,7 +137,10 @@ mod tests {
     fn a_token_has_the_form_of_its_value() {
         let secrets = Secrets { salt: "", key: "k" };
         let Value::Text(token) = secrets.token(&Value::Text("Ada@example.org +49 30".into())) else { panic!() };
-        assert_eq!(token.chars().map(|c| if c.is_alphanumeric() { 'x' } else { c }).collect::<String>(), "xxx@xxxxxxx.xxx +xx xx");
+        assert_eq!(
+            token.chars().map(|c| if c.is_alphanumeric() { 'x' } else { c }).collect::<String>(),
+            "xxx@xxxxxxx.xxx +xx xx"
+        );
         for number in [0, 7, -42, i64::MAX, i64::MIN + 1] {
             let Value::Integer(token) = secrets.token(&Value::Integer(number)) else { panic!() };
             assert_eq!(token.unsigned_abs().to_string().len(), number.unsigned_abs().to_string().len());

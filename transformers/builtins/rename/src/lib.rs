@@ -95,7 +95,8 @@ fn table(change: &mut Change, rules: &[Names]) -> bool {
     if rules.is_empty() {
         return false;
     }
-    let Some(new) = change.source_text("table").and_then(|old| renamed(&old, rules.iter().map(|one| (&one.from, &one.to))))
+    let Some(new) =
+        change.source_text("table").and_then(|old| renamed(&old, rules.iter().map(|one| (&one.from, &one.to))))
     else {
         return false;
     };

@@ -127,7 +127,11 @@ impl Config {
         let is_unavailable = |value: &Value| matches!(value, Value::Span([0xc7, ..] | [0xd4..=0xd8, ..]));
         match self.unavailable {
             Unavailable::Omit => row.columns.retain(|(_, value)| !is_unavailable(value)),
-            _ => row.columns.iter_mut().filter(|(_, value)| is_unavailable(value)).for_each(|(_, value)| *value = Value::Null),
+            _ => row
+                .columns
+                .iter_mut()
+                .filter(|(_, value)| is_unavailable(value))
+                .for_each(|(_, value)| *value = Value::Null),
         }
     }
 }
