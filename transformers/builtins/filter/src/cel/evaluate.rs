@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 
+use builtin_kit::number;
 use penstock_guest::{Event, Value as Sent};
 
 use super::Fault;
 use super::ast::{Kind, Literal, Node, Operator, Variable};
 use super::functions;
-use super::number;
 use super::value::{Value, of_bytes};
 
 /// Nodes evaluated for one event, those within macros as often as they are.

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use builtin_kit::number::is_numeral;
 use regex_lite::{Regex, RegexBuilder};
 
-use super::number::is_numeral;
 use super::value::Value;
 
 /// A function; those of a text may be written `text.contains(part)` only.

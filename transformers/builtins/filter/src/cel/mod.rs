@@ -11,7 +11,6 @@ mod functions;
 mod lexer;
 mod literal;
 mod macros;
-mod number;
 mod parser;
 mod value;
 

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use builtin_kit::number::{self, Number};
 use penstock_guest::{Headers, Nested, Value as Sent};
-
-use super::number::{self, Number};
 
 /// A value of an expression.
 #[derive(Clone, Debug)]
