@@ -66,7 +66,7 @@ def test_values_go_in_and_come_out_as_they_are(executor: ProcedureExecutor) -> N
         ({"\ud800": 1}, "half a character"),
         ({1, 2}, "argument 2 holds a set"),
     ],
-    ids=repr,
+    ids=lambda value: "object()" if type(value) is object else repr(value),
 )
 def test_what_no_guest_can_take_is_the_callers_fault(
     executor: ProcedureExecutor, calls_made: list[Call], argument: object, says: str
