@@ -101,7 +101,7 @@ rules:
                     "email": "82895463489f457c2a075f94baa9b590bf9b2f99a6b42e120fa33ef3a3885646",
                     "phone": "*********34",
                     "address": {"street": "***", "city": "London"},
-                    "iban": "NW04 7725 4110",
+                    "iban": "HT41 6942 5913",
                 },
                 "source": {"schema": "public", "table": "customers"},
                 "ts_ms": 1795353061265,

@@ -22,7 +22,7 @@ from pipeline.workshop.cases.running import ISOLATION_MS, run_cases
 from pipeline.workshop.subjects import registry_subjects
 from sandbox import Sandbox
 from schemas.builtins import NAMES, builtin
-from schemas.event import Batch, Event
+from schemas.event import Batch, Event, TopicPartition
 from schemas.outcome import Emitted
 from tests.transformers.shipped import ROOT
 
@@ -74,6 +74,32 @@ def test_the_page_shows_what_it_does(sandbox: Sandbox, name: str, tmp_path: Path
     events = outcome.events if isinstance(outcome, Emitted) else ()
     like = one.after or [{"topic": None, "key": None, "value": None}] * len(events)
     assert [as_written(event, record) for event, record in zip(events, like, strict=True)] == list(one.after), outcome
+
+
+DEEP: dict[str, dict[str, Any]] = {
+    "cast": {"rules": [{"columns": "x", "to": "text"}]},
+    "explode": {"column": "x"},
+    "flatten": {"depth": 64, "rest": "json"},
+    "mask": {"rules": [{"columns": "x", "action": "redact"}]},
+    "rename": {"columns": [{"from": "x", "to": "y"}]},
+    "route": {"rules": [{"to": "t", "when": {"x": "?*"}}]},
+    "unwrap": {},
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("inside", ["[%s]", '{"a":%s}', '[{"a":%s}]'])
+def test_what_is_nested_is_no_way_to_the_stack(sandbox: Sandbox, name: str, inside: str) -> None:
+    deep = "1"
+    for _ in range(120 // (inside.count("[") + inside.count("{"))):
+        deep = inside % deep
+    registry = RegistryBuilder()
+    registry.register(name, builtin=name, config=DEEP[name], limits="untrusted")
+    registry.route("r", sources="a", through=name, to="b", also_to=["t"])
+    value = f'{{"op":"c","before":null,"after":{{"x":{deep}}},"source":{{}}}}'.encode()
+    with closing(sandbox.load(registry.build().transformers[name]).session()) as session:
+        (outcome,) = session.run(Batch(TopicPartition("a", 0), [Event(0, 0, None, value)])).outcomes
+    assert isinstance(outcome, Emitted) or outcome.code == "no-list", outcome  # type: ignore[union-attr]
 
 
 def test_the_documentation_is_what_the_command_prints() -> None:

@@ -86,10 +86,11 @@ impl Secrets<'_> {
         Value::Unsigned(rest.fold(1, |token, (at, pair)| token * 10 + u64::from(pair) % if at == 0 { 8 } else { 10 }))
     }
 
-    /// As many pairs of bytes as are asked for, from the HMACs of the value and a counter.
-    fn stream<'v>(&'v self, value: &'v [u8]) -> impl Iterator<Item = u16> + 'v {
+    /// As many pairs of bytes as are asked for, from the HMACs of a counter and the value's own: a long value is hashed once.
+    fn stream(&self, value: &[u8]) -> impl Iterator<Item = u16> + '_ {
+        let seed = self.hmac(&[value]);
         (0_u32..).flat_map(move |counter| {
-            let block = self.hmac(&[&counter.to_be_bytes(), value]);
+            let block = self.hmac(&[&counter.to_be_bytes(), &seed]);
             (0..16).map(move |at| u16::from_be_bytes([block[2 * at], block[2 * at + 1]]))
         })
     }
