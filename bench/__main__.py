@@ -16,6 +16,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "growth": ("", "--events 1000000 --rounds 1"),
     "startup": ("", "--runs 3"),
     "kafka": ("", "--events 100000 --rounds 2"),
+    "event_encoding": ("", "--events 300000 --rounds 2"),
     "sandbox": ("", "--rounds 3"),
     "isolation": ("", "--rounds 2"),
     "guests": ("", "--rounds 2"),

@@ -10,7 +10,8 @@ Three ways to enrich an order, in one run, round after round, in an order that t
 
 After a round that is not counted each output is read back with read_committed and compared, record by record, with what is expected. Ratios are
 of paired rounds, with 95 % bounds. Besides, without Kafka: what one event of a batch of 2,000 costs in `Session.run`, as records and one
-by one (which is the way of everything that the host's codec leaves to Python). The module is built first. Writes `results/event_encoding.json`.
+by one (which is the way of everything that the host's codec leaves to Python). The module is built first, unless `--module` names
+one. Writes `results/event_encoding.json`.
 """
 
 from __future__ import annotations
@@ -133,9 +134,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--module", type=Path, help="enrich-order-event as it was built before")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        ways = contenders(built(Path(folder)))
+        ways = contenders((options.module or built(Path(folder))).resolve())
         costs = crossings(ways)
         print(costs, file=sys.stderr)
         with KafkaBroker(Path(folder) / "kafka", heap="1g") as broker:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import figures, model, results
 from bench.bounds import Bounds
+from bench.encoding_tables import CROSSING_HEAD, HEAD, crossing_rows, throughput_rows
 from bench.orders import BYTES
 from bench.sandbox_tables import guests_table, isolation_table, lookups_table, sandbox_table, soak_table
 
@@ -86,6 +87,11 @@ def _verdict(is_met: bool) -> str:
 
 def _median(runs: Sequence[Found], of: str) -> float:
     return float(statistics.median(run[of] for run in runs))
+
+
+def encoding_table(found: Found) -> str:
+    said = f"{found['events']:,} events, {len(found['rounds']['event'])} rounds. {where(found)}"
+    return f"{said}\n\n{table(HEAD, throughput_rows(found))}\n{table(CROSSING_HEAD, crossing_rows(found))}"
 
 
 def latency_table(found: Found) -> str:
@@ -247,6 +253,7 @@ def startup_table(found: Found) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "kafka": ("kafka", kafka_table),
+    "event_encoding": ("event_encoding", encoding_table),
     "latency": ("latency", latency_table),
     "startup": ("startup", startup_table),
     "growth": ("growth", growth_table),

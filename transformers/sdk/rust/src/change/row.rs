@@ -10,6 +10,11 @@ use crate::frame::{BadFrame, Reader};
 use crate::json::{self, Raw};
 use crate::outcome::Rejection;
 
+/// Room for new values that is asked for at once.
+const NEW_BYTES: usize = 96;
+/// Columns that a transformer is expected to add, so that adding them moves nothing.
+const ADDED: usize = 4;
+
 /// A row. Reading shows it as it came; changes are made when the event is emitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<'a> {
@@ -118,6 +123,9 @@ impl<'a> Row<'a> {
 
     /// Sets a column: in its place when there is one of this name, else behind the others.
     pub fn set(&mut self, name: &str, value: impl NewValue) {
+        if self.new.capacity() == 0 {
+            self.new.reserve(NEW_BYTES);
+        }
         let from = self.new.len();
         match self.form {
             Form::Json => value.write_json(&mut self.new),
@@ -223,17 +231,34 @@ impl<'a> Row<'a> {
         out.extend_from_slice(self.value(column));
     }
 
+    /// What stays and lies together is copied together.
     fn write_packed(&self, out: &mut Vec<u8>) {
         let kept = || self.columns.iter().filter(|column| column.fate != Fate::Removed);
         out.push(0xdf);
         out.extend_from_slice(&(kept().count() as u32).to_be_bytes());
+        let mut run = 0..0;
         for column in kept() {
-            match column.place {
-                Some(place) => out.extend_from_slice(&self.bytes[place.start..place.value]),
-                None => column::write_text(out, &column.name),
+            let stays = match column.place {
+                Some(place) if column.fate == Fate::Kept => place.start..place.end,
+                Some(place) => place.start..place.value,
+                None => run.end..run.end,
+            };
+            if stays.start != run.end {
+                out.extend_from_slice(&self.bytes[run]);
+                run = stays;
+            } else {
+                run.end = stays.end;
             }
-            out.extend_from_slice(self.value(column));
+            if let Fate::Set(from, to) = column.fate {
+                out.extend_from_slice(&self.bytes[run.clone()]);
+                run.start = run.end;
+                if column.place.is_none() {
+                    column::write_text(out, &column.name);
+                }
+                out.extend_from_slice(&self.new[from..to]);
+            }
         }
+        out.extend_from_slice(&self.bytes[run]);
     }
 
     fn value(&self, column: &Column) -> &[u8] {
@@ -263,10 +288,10 @@ fn json_columns(bytes: &[u8]) -> Result<Vec<Column<'_>>, json::Error> {
 fn packed_columns(bytes: &[u8]) -> Result<Vec<Column<'_>>, BadFrame> {
     let mut reader = Reader::new(bytes);
     let count = reader.map()?;
-    let mut columns = Vec::with_capacity(count.min(1024) as usize);
+    let mut columns = Vec::with_capacity(count.min(1024) as usize + ADDED);
     for _ in 0..count {
         let start = bytes.len() - reader.left();
-        let name = Cow::Borrowed(reader.text()?);
+        let name = Cow::Borrowed(text(reader.span()?).ok_or(BadFrame)?);
         let value = bytes.len() - reader.left();
         check(reader.span()?)?;
         let place = Place { start, value, end: bytes.len() - reader.left() };
@@ -277,5 +302,21 @@ fn packed_columns(bytes: &[u8]) -> Result<Vec<Column<'_>>, BadFrame> {
 
 /// Texts must be UTF-8 before anybody reads them.
 fn check(value: &[u8]) -> Result<(), BadFrame> {
-    Reader::new(value).token().map(|_| ())
+    match value[0] {
+        0xa0..=0xbf | 0xd9..=0xdb => text(value).map(|_| ()).ok_or(BadFrame),
+        _ => Reader::new(value).token().map(|_| ()),
+    }
+}
+
+/// What a msgpack text says; `None` for any other value.
+#[inline(always)]
+fn text(value: &[u8]) -> Option<&str> {
+    let head = match value[0] {
+        0xa0..=0xbf => 1,
+        0xd9 => 2,
+        0xda => 3,
+        0xdb => 5,
+        _ => return None,
+    };
+    json::text(&value[head..]).ok()
 }
