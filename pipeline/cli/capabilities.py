@@ -198,6 +198,7 @@ def _transformer(audit: Audit) -> dict[str, Any]:
     grants = audit.spec.grants
     return {
         "name": audit.spec.name,
+        "builtin": audit.spec.builtin,
         "sha256": audit.sha256,
         "profile": grants.profile,
         "strict": grants.strict,
@@ -229,7 +230,7 @@ def _print(audits: list[Audit], source: str | None, console: Console) -> None:
 
 def _head(audit: Audit) -> Iterator[str]:
     grants = audit.spec.grants
-    yield f"  {audit.sha256[:12]}"
+    yield f"  {audit.sha256[:12]}" if audit.spec.builtin is None else f"  {audit.spec.origin}, {audit.sha256[:12]}"
     if grants.profile:
         yield f", profile {grants.profile}"
     if grants.strict:
