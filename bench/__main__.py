@@ -21,6 +21,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "isolation": ("", "--rounds 2"),
     "guests": ("", "--rounds 2"),
     "lookups": ("", "--rounds 3"),
+    "builtins": ("", "--rounds 3"),
 }
 """Module, and its options for a whole run and for a quick one; those that leave the machine warm come last."""
 

@@ -16,7 +16,7 @@ from bench import figures, model, results
 from bench.bounds import Bounds
 from bench.encoding_tables import CROSSING_HEAD, HEAD, crossing_rows, throughput_rows
 from bench.orders import BYTES
-from bench.sandbox_tables import guests_table, isolation_table, lookups_table, sandbox_table, soak_table
+from bench.sandbox_tables import builtins_table, guests_table, isolation_table, lookups_table, sandbox_table, soak_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "bench" / "RESULTS.md", ROOT / "docs" / "scaling.md")
@@ -261,6 +261,7 @@ TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "isolation": ("isolation", isolation_table),
     "guests": ("guests", guests_table),
     "lookups": ("lookups", lookups_table),
+    "builtins": ("builtins", builtins_table),
     "soak": ("soak", soak_table),
     "prices": ("growth", prices_table),
     "model-checked": ("growth", checked_table),

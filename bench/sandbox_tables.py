@@ -117,6 +117,23 @@ def lookups_table(found: Found) -> str:
     return f"Batches of {found['batch']}, {found['rounds']} rounds. {_where(found)}\n\n{_table(head, rows)}"
 
 
+def builtins_table(found: Found) -> str:
+    """What each built-in costs an event, all of it and without what any would."""
+    least = found["rows"]["nothing"]["us"]
+    rows = [
+        (
+            name if name == "nothing" else f"`{name}`",
+            f"{each['us']:.1f} µs",
+            "" if name == "nothing" else f"{each['us'] - least:.1f} µs",
+            f"{1e6 / each['us']:,.0f}/s",
+            f"{each['records']:g}",
+        )
+        for name, each in found["rows"].items()
+    ]
+    head = ["", "an event", "of it the built-in's", "events on one core", "records of an event"]
+    return f"Batches of {found['batch']}, {found['rounds']} rounds. {_where(found)}\n\n{_table(head, rows)}"
+
+
 def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.0f} KB"
 
