@@ -1,6 +1,6 @@
 """What the built-in transformers cost an event: `python -m bench.builtins [--rounds 9]`. Writes `results/builtins.json`.
 
-The same 500 orders of about 560 bytes for all, as one batch of Kafka's own records, through `Session.run`: Debezium's JSON decoded by the host, the
+The same 500 orders of about 500 bytes for all, as one batch of Kafka's own records, through `Session.run`: Debezium's JSON decoded by the host, the
 crossing, the built-in, and its answer encoded again. CPU of the calling thread; the built-ins take turns, and the median of the rounds counts (`bench.turns`).
 Each does what it is for to every event. *nothing* is `rename` with a rule that fits no column: what decoding, crossing and looking at the event cost.
 """
