@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bench import results
@@ -23,6 +25,8 @@ from schemas.event import Batch, Event, TopicPartition
 from schemas.outcome import Emitted, Outcome
 from tests.records.batches import records_of
 
+SHOP = Path(__file__).resolve().parents[1] / "transformers" / "builtins" / "lookup" / "shop.db"
+"""What `lookup` looks in; its grant remembers rows."""
 SIZE = 500
 TIMES = 5
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -31,7 +35,16 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "explode": ("explode", {"column": "lines", "merge": True, "index": "line", "key": ["id", "line"]}),
     "filter": ("filter", {"keep": "row.quantity > 2 && row.status == 'placed'"}),
     "flatten": ("flatten", {"columns": "address"}),
+    "lookup": ("lookup", {"table": "customers", "key": "id", "columns": ["name", "tier"], "prefix": "customer_"}),
     "mask": ("mask", {"salt": "s", "rules": [{"columns": "first_name", "action": "hash"}, {"columns": "last_name", "action": "keep-last"}]}),
+    "outbox": (
+        "outbox",
+        {
+            "topic": "{status}",
+            "columns": {"aggregate_type": "status", "aggregate_id": "id", "payload": "note"},
+            "headers": {"id": "id", "status": "type"},
+        },
+    ),
     "rename": ("rename", {"columns": [{"from": "first_name", "to": "given"}, {"from": "last_*", "to": "family_*"}]}),
     "route": ("route", {"rules": [{"to": "none", "when": {"status": "sent"}}, {"to": "placed", "tables": "orders", "when": {"status": "placed"}}]}),
     "unwrap": ("unwrap", {"add_fields": ["op", "source.lsn"]}),
@@ -57,7 +70,9 @@ def measure(rounds: int) -> dict[str, dict[str, Any]]:
         sandbox = held.enter_context(Sandbox(workers=1))
         sessions = {name: held.enter_context(closing(_session(sandbox, *CONFIGS[name]))) for name in CONFIGS}
         emitted = {name: _emitted(session, batch) for name, session in sessions.items()}
-        work = {name: partial(session.run, batch) for name, session in sessions.items()}
+        work: dict[str, Callable[[], object]] = {
+            name: partial(session.run, batch) for name, session in sessions.items()
+        }
         turns = take_turns(work, times=TIMES, rounds=rounds)
         return {name: {"us": turns.us(name) / SIZE, "records": emitted[name] / SIZE} for name in CONFIGS}
 
@@ -80,8 +95,11 @@ def _order(number: int) -> tuple[bytes, bytes]:
 
 
 def _session(sandbox: Sandbox, builtin: str, config: dict[str, Any]) -> Session:
-    registry = RegistryBuilder()
-    registry.register(builtin, builtin=builtin, config=config)
+    registry = RegistryBuilder(databases={"shop": {"sqlite": str(SHOP)}})
+    grants = (
+        [{"database": {"connection": "shop", "tables": ["customers"], "cache": "1h"}}] if builtin == "lookup" else []
+    )
+    registry.register(builtin, builtin=builtin, config=config, capabilities=grants)
     registry.route("r", sources="a", through=builtin, to="b", also_to=["none", "placed"])
     return sandbox.load(registry.build().transformers[builtin]).session()
 
