@@ -16,6 +16,7 @@ from pipeline.control import Control
 from pipeline.observe.null import NullObserver, NullVitals
 from pipeline.ports import Clock, LaneId, LaneState, Observer, Transport, Vitals
 from pipeline.route import RouteRunner
+from pipeline.schema_registry import RouteSchemas, open_schemas, settle
 from pipeline.steps import RouteFormats
 from pipeline.workers import Workers
 from sandbox import Sandbox, Transformer
@@ -23,8 +24,9 @@ from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError
 from schemas.event import TopicPartition
 from schemas.specs import BatchPolicy, Delivery, Registry, RouteSpec
 
-if TYPE_CHECKING:  # other transports do not need Kafka's client
+if TYPE_CHECKING:  # not every pipeline needs these clients
     from pipeline.kafka.topics import TopicReport
+    from pipeline.schema_registry.client import RegistryClient
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -98,10 +100,14 @@ class Pipeline:
             if transport is None:
                 return
             control = Control(transport.control(), self._clock)
+            schemas = open_schemas(self.registry)
             try:
+                settled = await asyncio.to_thread(self._settled, schemas) if schemas is not None else {}
                 await self._unless_stopped(control.open())
-                await self._run_routes(transport, control, transformers)
+                await self._run_routes(transport, control, transformers, settled)
             finally:
+                if schemas is not None:
+                    schemas.close()
                 await control.close()
         except BaseExceptionGroup as group:
             raise _cause(group) from group
@@ -156,11 +162,22 @@ class Pipeline:
             raise ConfigError(*faults)
         return loaded
 
+    def _settled(self, schemas: RegistryClient) -> dict[str, RouteSchemas]:
+        try:
+            return settle(self.registry, schemas)
+        except ConfigError as error:
+            raise ConfigError(*map(self._placed, error.faults)) from None
+
     async def _run_routes(
-        self, transport: Transport, control: Control, transformers: Mapping[str, Transformer]
+        self,
+        transport: Transport,
+        control: Control,
+        transformers: Mapping[str, Transformer],
+        schemas: Mapping[str, RouteSchemas],
     ) -> None:
         self._runners = [
-            self._make_runner(route, transport, control, transformers) for route in self.registry.routes.values()
+            self._make_runner(route, transport, control, transformers, schemas.get(route.name))
+            for route in self.registry.routes.values()
         ]
         if self._stopping.is_set():
             return
@@ -174,9 +191,14 @@ class Pipeline:
             following.cancel()
 
     def _make_runner(
-        self, route: RouteSpec, transport: Transport, control: Control, transformers: Mapping[str, Transformer]
+        self,
+        route: RouteSpec,
+        transport: Transport,
+        control: Control,
+        transformers: Mapping[str, Transformer],
+        schemas: RouteSchemas | None,
     ) -> RouteRunner:
-        formats = RouteFormats.of(route)
+        formats = RouteFormats.of(route, schemas)
         return RouteRunner(
             route,
             transport,

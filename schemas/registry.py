@@ -329,6 +329,9 @@ class FormatSideEntry(Shape):
     register_schema: Flag | None = Field(
         default=None, alias="register", description="Put that schema into the schema registry when it is not there."
     )
+    key_schema: Text | None = Field(
+        default=None, description="File with the schema of the keys that are written, relative to the registry."
+    )
 
 
 FormatSide = Annotated[FormatSideEntry, BeforeValidator(_format_name)]
@@ -459,6 +462,27 @@ class KafkaEntry(Shape):
     session_timeout: Annotated[int, duration("6s", "30m")] | None = None
 
 
+class SchemaRegistryAuthEntry(Shape):
+    """Who penstock is to the schema registry: a user with a password, or a token."""
+
+    username: str | None = Field(default=None, repr=False)
+    password: str | None = Field(default=None, repr=False)
+    token: str | None = Field(default=None, repr=False, description="Sent as `Authorization: Bearer`.")
+
+
+class SchemaRegistryEntry(Shape):
+    """Where the schemas of debezium-avro, debezium-protobuf and debezium-json-schema are."""
+
+    url: Text = Field(description="Of a registry that speaks Confluent's API: http://localhost:8081.")
+    auth: SchemaRegistryAuthEntry | None = Field(default=None, description="Username and password, or a token.")
+    ca: Text | None = Field(
+        default=None, description="PEM file of the authority that signed the registry's certificate."
+    )
+    timeout: Annotated[int, duration("100ms", "1m")] | None = Field(
+        default=None, description="How long one attempt may take; there are three. 5s by default."
+    )
+
+
 class CreateTopicsEntry(Shape):
     """Create missing topics with this shape."""
 
@@ -484,6 +508,7 @@ class RegistryFile(Shape):
     databases: dict[Name, DatabaseSourceEntry] = Field(
         default_factory=dict, description="Databases that transformers may be granted, by name."
     )
+    schema_registry: SchemaRegistryEntry | None = None
     state: Text | None = Field(
         default=None, description="Folder for key-value stores, relative to the registry file; `.penstock` by default."
     )

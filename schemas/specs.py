@@ -194,6 +194,8 @@ class FormatSpec:
     """Of what is written, where the format needs one and the values do not bring it."""
     register: bool = False
     """Put that schema into the schema registry when it is not there."""
+    key_schema: Path | None = None
+    """Of the keys that are written, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,25 @@ class KafkaSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaRegistrySpec:
+    """How to reach the schema registry."""
+
+    url: str
+    username: str | None = None
+    password: str | Sealed | None = field(default=None, repr=False)
+    token: str | Sealed | None = field(default=None, repr=False)
+    """Both are sealed for `owner` when they come from a registry."""
+    ca_file: Path | None = None
+    timeout_ms: int = 5_000
+    """Of one attempt; there are three."""
+
+    @property
+    def owner(self) -> str:
+        """Whose its secrets are sealed as."""
+        return "schema_registry"
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """A whole registry, resolved and checked."""
 
@@ -317,6 +338,7 @@ class Registry:
     routes: Mapping[str, RouteSpec]
     kafka: KafkaSpec = field(default_factory=KafkaSpec)
     databases: Mapping[str, DatabaseSpec] = field(default_factory=dict)
+    schema_registry: SchemaRegistrySpec | None = None
     state_dir: Path | None = None
     """Where key-value stores lie."""
     delivery: Delivery = Delivery.EXACTLY_ONCE

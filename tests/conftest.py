@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from confluent_kafka import Producer
 
-from tests.services import kafka, postgres
+from tests.services import kafka, postgres, schema_registry
 
 # Whoever runs the tests in the background has SIGINT ignored, and the programs that tests start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -66,6 +66,13 @@ def start_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield start
     for broker in brokers:
         broker.close()
+
+
+@pytest.fixture(scope="session")
+def apicurio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schema_registry.ApicurioRegistry]:
+    """The session's schema registry. Shared: tests use subjects of their own (`unique`) and never stop it. Tests are marked `services`."""
+    with schema_registry.ApicurioRegistry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
 
 
 @pytest.fixture(scope="session")

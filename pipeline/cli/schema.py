@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from pipeline.cli.tail import brokers_of
 from pipeline.kafka.probe import probe
 from pipeline.kafka.tailing import Window, tail
 from pipeline.registry import load_registry
+from pipeline.schema_registry import NEEDS_REGISTRY, reading
 from schemas.change import DecodeError
 from schemas.contracts.compare import Change, Compatibility, breaking, changes
 from schemas.contracts.contract import read_type
@@ -61,9 +63,9 @@ def infer(
     """
     kafka = brokers_of(registry, brokers)
     found = Inference()
-    skipped = asyncio.run(
-        _collect(kafka, topic, Window(last, follow=False), _format(format_, registry, topic), table, found)
-    )
+    with ExitStack() as held:
+        source = _format(format_, registry, topic, held)
+        skipped = asyncio.run(_collect(kafka, topic, Window(last, follow=False), source, table, found))
     if skipped:
         typer.echo(f"{skipped} records were left out: they are no change events of this format", err=True)
     if found.rows == 0:
@@ -73,13 +75,17 @@ def infer(
     typer.echo(f"learned from {found.rows} rows", err=True)
 
 
-def _format(name: str | None, registry: Path | None, topic: str) -> Format:
+def _format(name: str | None, registry: Path | None, topic: str, held: ExitStack) -> Format:
     if name is not None and name not in FORMATS:
         raise ConfigError(Fault(f"{name!r} is not a format", f"formats are {', '.join(FORMATS)}", path="--format"))
-    if name is not None:
-        return make_format(FormatSpec(name))
-    routes = load_registry(registry).routes.values() if registry is not None else ()
-    return make_format(next((route.format_in for route in routes if topic in route.sources), FormatSpec()))
+    loaded = load_registry(registry) if registry is not None else None
+    routes = loaded.routes.values() if loaded is not None else ()
+    spec = FormatSpec(name) if name else next((one.format_in for one in routes if topic in one.sources), FormatSpec())
+    schemas = held.enter_context(reading(loaded, spec)) if loaded is not None else None
+    if spec.name in NEEDS_REGISTRY and schemas is None:
+        remedy = "name a registry file with schema_registry: by --registry"
+        raise ConfigError(Fault(f"{spec.name} needs a schema registry", remedy, path="--format"))
+    return make_format(spec, schemas)
 
 
 async def _collect(

@@ -19,10 +19,12 @@ from pipeline.cli.trial_view import Trial, TrialView, outcome_name
 from pipeline.events_file import EventLine, event_fields, read_events
 from pipeline.registry import Located, load_located
 from pipeline.registry.shape import did_you_mean
+from pipeline.schema_registry import reading
 from sandbox import Sandbox, Transformer
 from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.event import Batch, Event
 from schemas.formats.named import make_format
+from schemas.formats.schemas import Schemas
 from schemas.outcome import Emitted, Violation
 from schemas.specs import RouteSpec, TransformerSpec
 
@@ -66,8 +68,9 @@ def try_(
     with ExitStack() as held:
         stream = _open(event, held)
         loaded = _load(located, spec, held.enter_context(Sandbox(workers=1, ceiling=ceiling(ceiling_))))
+        schemas = held.enter_context(reading(located.registry))
         show = _print_json if json else TrialView(Console(soft_wrap=True, highlight=False)).show
-        for trial in _trials(located, loaded, taken, _events(stream, event, taken)):
+        for trial in _trials(located, loaded, taken, _events(stream, event, taken), schemas):
             show(trial)
 
 
@@ -167,11 +170,15 @@ def _is_file(stream: BinaryIO) -> bool:
 
 
 def _trials(
-    located: Located, transformer: Transformer, route: RouteSpec | None, lines: Iterator[EventLine]
+    located: Located,
+    transformer: Transformer,
+    route: RouteSpec | None,
+    lines: Iterator[EventLine],
+    schemas: Schemas | None,
 ) -> Iterator[Trial]:
     """Each event alone, in a session of its own, so that time and memory are its own too."""
     topics = None if route is None else route.destinations
-    format_ = None if route is None else make_format(route.format_in)
+    format_ = None if route is None else make_format(route.format_in, schemas)
     for line in lines:
         with closing(transformer.session(allowed_topics=topics, format_=format_)) as session:
             try:

@@ -17,7 +17,9 @@ _SHOWN_CHARACTERS_MAX = 80
 Steps = tuple[str | int, ...]
 """The way from the top of the file to a value: keys and list indexes."""
 
-_HIDDEN = tuple(("kafka", "security", key) for key in ("username", "password", "key_password", "client_secret"))
+_HIDDEN = tuple(
+    ("kafka", "security", key) for key in ("username", "password", "key_password", "client_secret")
+) + tuple(("schema_registry", "auth", key) for key in ("username", "password", "token"))
 _VALUE = "the value"
 
 

@@ -22,6 +22,7 @@ from pipeline.registry.formats import format_faults
 from pipeline.registry.reading import read_document
 from pipeline.registry.relations import relation_faults
 from pipeline.registry.resolve import resolve
+from pipeline.registry.schema_registry import schema_registry_faults
 from pipeline.registry.shape import check_shape
 from pipeline.registry.shorthand import written_out
 from pipeline.registry.topology import topology_faults
@@ -159,6 +160,7 @@ def _deeper_faults(document: Document, registry: Registry) -> Iterable[Fault]:
     yield from topology_faults(document, registry)
     yield from cluster_faults(document, registry)
     yield from file_faults(document, registry)
+    yield from schema_registry_faults(document, registry)
 
 
 def _declared(document: Document) -> list[str]:

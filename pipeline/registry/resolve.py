@@ -28,9 +28,11 @@ from schemas.registry import (
     QuarantineEntry,
     RegistryFile,
     RouteEntry,
+    SchemaRegistryEntry,
     SecurityEntry,
     TransformerEntry,
 )
+from schemas.sealed import Sealed
 from schemas.specs import (
     BatchPolicy,
     ContractSpec,
@@ -43,6 +45,7 @@ from schemas.specs import (
     Quarantine,
     Registry,
     RouteSpec,
+    SchemaRegistrySpec,
     Security,
     Tier,
     TransformerSpec,
@@ -117,6 +120,7 @@ def resolve(file: RegistryFile, base: Path, path: Path | None) -> Registry:
     return replace(
         Registry(transformers, routes, _kafka(kafka, used, base), create_topics=_create_topics(file), path=path),
         databases=declared,
+        schema_registry=_schema_registry(file.schema_registry, base),
         state_dir=state_dir,
         **_given({"delivery": file.delivery}),
         **{name: value / 1000 for name, value in _given(times).items()},
@@ -235,8 +239,20 @@ def _formats(entry: FormatEntry | None, base: Path) -> dict[str, FormatSpec]:
 def _format(entry: FormatSideEntry | None, otherwise: FormatSpec, base: Path) -> FormatSpec:
     if entry is None:
         return otherwise
-    schema = None if entry.schema_file is None else base / entry.schema_file
-    return FormatSpec(entry.name, schema, bool(entry.register_schema))
+    schema, key_schema = (None if one is None else base / one for one in (entry.schema_file, entry.key_schema))
+    return FormatSpec(entry.name, schema, bool(entry.register_schema), key_schema)
+
+
+def _schema_registry(entry: SchemaRegistryEntry | None, base: Path) -> SchemaRegistrySpec | None:
+    if entry is None:
+        return None
+    spec = SchemaRegistrySpec(entry.url, ca_file=base / entry.ca if entry.ca is not None else None)
+    if entry.timeout is not None:
+        spec = replace(spec, timeout_ms=entry.timeout)
+    if entry.auth is None:
+        return spec
+    password, token = (one and Sealed(one, spec.owner) for one in (entry.auth.password, entry.auth.token))
+    return replace(spec, username=entry.auth.username, password=password, token=token)
 
 
 def _contract(entry: ContractEntry, base: Path) -> ContractSpec:

@@ -12,6 +12,7 @@ from schemas.change import DecodeError, EncodeError
 from schemas.event import Event, TopicPartition
 from schemas.formats.format import Format
 from schemas.formats.named import make_format
+from schemas.formats.schemas import Schemas
 from schemas.outcome import Emitted, Outcome, ViolationKind
 from schemas.specs import RouteSpec
 
@@ -25,10 +26,10 @@ class RouteFormats:
     out: Format
 
     @classmethod
-    def of(cls, route: RouteSpec) -> RouteFormats:
-        """As the registry has them."""
-        source = make_format(route.format_in)
-        return cls(source, source if route.format_out == route.format_in else make_format(route.format_out))
+    def of(cls, route: RouteSpec, schemas: Schemas | None = None) -> RouteFormats:
+        """As the registry has them; `schemas` is the schema registry, for formats that need one."""
+        source = make_format(route.format_in, schemas)
+        return cls(source, source if route.format_out == route.format_in else make_format(route.format_out, schemas))
 
     def before(self, *, decoded: bool) -> list[Step]:
         """The steps before the first transformer; `decoded`: somebody in the chain looks at change events."""

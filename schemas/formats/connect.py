@@ -56,7 +56,15 @@ class DecimalType:
 
     def write(self, value: Any) -> Any:
         """Raises EncodeError for what is no number of this scale."""
-        return base64.b64encode(_unscaled(_decimal_text(value), self.scale)).decode()
+        return base64.b64encode(self.unscaled(value)).decode()
+
+    def digits(self, unscaled: bytes) -> str:
+        """The ABI's value, of the bytes themselves. Raises DecodeError."""
+        return _digits(unscaled, self.scale)
+
+    def unscaled(self, value: Any) -> bytes:
+        """The bytes themselves. Raises EncodeError for what is no number of this scale."""
+        return _unscaled(_decimal_text(value), self.scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +82,17 @@ class VariableDecimalType:
 
     def write(self, value: Any) -> Any:
         """Raises EncodeError for what is no number."""
+        scale, unscaled = self.parts(value)
+        return {"scale": scale, "value": base64.b64encode(unscaled).decode()}
+
+    @staticmethod
+    def parts(value: Any) -> tuple[int, bytes]:
+        """Scale and unscaled integer. Raises EncodeError for what is no number."""
         text = _decimal_text(value)
         scale = len(text.partition(".")[2])
         if scale > SCALE_MAX:
             raise EncodeError(f"{scale} digits behind the point; {SCALE_MAX} is the most")
-        return {"scale": scale, "value": base64.b64encode(_unscaled(text, scale)).decode()}
+        return scale, _unscaled(text, scale)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from schemas.formats.format import Format
+from schemas.formats.schemas import Schemas
 from schemas.specs import FormatSpec
+
+
+def _canal(spec: FormatSpec) -> Format:
+    from schemas.formats.dumps import Canal
+
+    return Canal()
+
+
+def _debezium_avro(schemas: Schemas | None) -> Format:
+    from schemas.formats.avro import DebeziumAvro
+
+    return DebeziumAvro(schemas)
 
 
 def _debezium_json(spec: FormatSpec) -> Format:
@@ -15,12 +28,70 @@ def _debezium_json(spec: FormatSpec) -> Format:
     return DebeziumJson()
 
 
-FORMATS: Final[Mapping[str, Callable[[FormatSpec], Format]]] = {
+def _debezium_json_schema(schemas: Schemas | None) -> Format:
+    from schemas.formats.json_schema import DebeziumJsonSchema
+
+    return DebeziumJsonSchema(schemas)
+
+
+def _debezium_protobuf(schemas: Schemas | None) -> Format:
+    from schemas.formats.protobuf import DebeziumProtobuf
+
+    return DebeziumProtobuf(schemas)
+
+
+def _flattened_json(spec: FormatSpec) -> Format:
+    from schemas.formats.flattened import FlattenedJson
+
+    return FlattenedJson()
+
+
+def _json(spec: FormatSpec) -> Format:
+    from schemas.formats.plain import Json
+
+    return Json()
+
+
+def _maxwell(spec: FormatSpec) -> Format:
+    from schemas.formats.dumps import Maxwell
+
+    return Maxwell()
+
+
+def _msgpack(spec: FormatSpec) -> Format:
+    from schemas.formats.plain import MessagePack
+
+    return MessagePack()
+
+
+def _raw(spec: FormatSpec) -> Format:
+    from schemas.formats.plain import Raw
+
+    return Raw()
+
+
+REGISTERED: Final[Mapping[str, Callable[[Schemas | None], Format]]] = {
+    "debezium-avro": _debezium_avro,
+    "debezium-protobuf": _debezium_protobuf,
+    "debezium-json-schema": _debezium_json_schema,
+}
+"""Makers of formats whose schemas are in a registry; without one, a format can only be asked what it is."""
+PLAIN: Final[Mapping[str, Callable[[FormatSpec], Format]]] = {
     "debezium-json": _debezium_json,
+    "flattened-json": _flattened_json,
+    "maxwell": _maxwell,
+    "canal": _canal,
+    "json": _json,
+    "msgpack": _msgpack,
+    "raw": _raw,
 }
 """Makers that need nothing but what the registry file says."""
+FORMATS: Final = (*PLAIN, *REGISTERED)
+"""All names."""
 
 
-def make_format(spec: FormatSpec) -> Format:
+def make_format(spec: FormatSpec, schemas: Schemas | None = None) -> Format:
     """The format of one side of a route. The name is one of `FORMATS`."""
-    return FORMATS[spec.name](spec)
+    if spec.name in REGISTERED:
+        return REGISTERED[spec.name](schemas)
+    return PLAIN[spec.name](spec)
