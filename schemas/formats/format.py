@@ -20,8 +20,11 @@ class Document(Protocol):
         """The change event's msgpack, as a guest is sent it (`schemas.change`)."""
         ...
 
-    def encode(self, packed: bytes) -> bytes:
-        """The value for what a guest made of it; the very bytes it came as when that is nothing else. Raises EncodeError."""
+    def encode(self, packed: bytes) -> bytes | None:
+        """The value for what a guest made of it, None for a tombstone; the very bytes it came as when that is nothing else.
+
+        Raises EncodeError.
+        """
         ...
 
 
@@ -47,8 +50,11 @@ class Format:
         """
         raise NotImplementedError
 
-    def encode(self, packed: bytes, event: Event, topic: str) -> bytes:
-        """The value of a change event that came in another format, or where there was none. Raises EncodeError, TransportError."""
+    def encode(self, packed: bytes, event: Event, topic: str) -> bytes | None:
+        """The value of a change event that came in another format, or where there was none; None for a tombstone.
+
+        Raises EncodeError, TransportError.
+        """
         raise NotImplementedError
 
     def writer_schema(self, event: Event, topic: str) -> tuple[object, Callable[[], Nullable]] | None:
