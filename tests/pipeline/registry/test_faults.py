@@ -93,7 +93,7 @@ RULES = [
     (route("", "through: [mask], to: o"), "routes.orders.from", "'from' is missing", "from: shop"),
     (route("fromm: x"), "routes.orders.fromm", "unknown key", "'from'"),
     (route("format: avroo"), "routes.orders.format", "is not a format", "debezium-json"),
-    (route("format: {in: debezium-json, out: jsonn}"), "routes.orders.format.out", "is not a format", "formats are"),
+    (route("format: {in: debezium-json, out: jsonn}"), "routes.orders.format.out", "is not a format", "did you mean json"),
     (route("", "from: [], through: [mask], to: o"), "routes.orders.from", "is empty", "at least one"),
     (route("", "from: a, through: [], to: o"), "routes.orders.through", "is empty", "at least one"),
     (route("", "from: a, through: [mask, maks], to: o"), "routes.orders.through[1]", "'maks' is not a transformer", "'mask'"),
