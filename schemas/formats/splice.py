@@ -44,7 +44,7 @@ def splice(text: bytes, sent: bytes, got: bytes, kind: ConnectType | None) -> by
     value = read(got)
     if pack(value) == sent:
         return text
-    if isinstance(value, str) and sent[:1] in _TEXTS and text[:1] != b'"' and _NUMBER.fullmatch(value.encode()):
+    if isinstance(value, str) and sent[:1] in _TEXTS and _NUMBER.match(text) and _NUMBER.fullmatch(value.encode()):
         return value.encode()  # was a number too wide for 64 bits and is another one now
     return write(value, kind)
 

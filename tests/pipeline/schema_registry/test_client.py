@@ -131,7 +131,10 @@ def test_what_is_no_schema_registry_makes_no_dead_letters(apicurio: ApicurioRegi
 
 def test_nobody_listening_is_a_transport_error_at_the_start_too() -> None:
     (port,) = free_ports(1)
-    with closing(RegistryClient(SchemaRegistrySpec(f"http://127.0.0.1:{port}"))) as client, pytest.raises(TransportError, match="out of reach"):
+    with (
+        closing(RegistryClient(SchemaRegistrySpec(f"http://127.0.0.1:{port}"))) as client,
+        pytest.raises(TransportError, match="out of reach"),
+    ):
         client.probe()
 
 

@@ -330,3 +330,20 @@ def test_any_answer_is_an_event_or_one_message(data: bytes, answer: bytes) -> No
             debezium.decode(document.encode(packed))
         except EncodeError as error:
             assert str(error)
+
+
+def test_a_changed_decimal_of_variable_scale_stays_an_object() -> None:
+    number = {"scale": 1, "value": base64.b64encode(b"\x7b").decode()}
+    kind = {
+        "type": "struct",
+        "optional": True,
+        "name": "io.debezium.data.VariableScaleDecimal",
+        "fields": [],
+        "field": "x",
+    }
+    schema = {"type": "struct", "fields": [{"field": "after", "type": "struct", "fields": [kind]}]}
+    document = debezium.decode(json.dumps({"schema": schema, "payload": {"op": "c", "after": {"x": number}}}).encode())
+    change = document.change
+    assert change.after == {"x": "12.3"}
+    written = document.encode(pack(msgspec.structs.replace(change, after={"x": "12.34"})))
+    assert json.loads(written)["payload"]["after"]["x"] == {"scale": 2, "value": base64.b64encode(b"\x04\xd2").decode()}
