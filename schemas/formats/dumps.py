@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from schemas.change import ChangeEvent, DecodeError, EncodeError, pack, unpack
+from schemas.change import UNAVAILABLE, ChangeEvent, DecodeError, EncodeError, pack, unpack
 from schemas.event import Event
 from schemas.formats.format import Document, Format
 from schemas.formats.jsontext import (
@@ -267,9 +268,12 @@ def _text(name: str, value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         return "1" if value else "0"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, int | float):
         return str(value)
-    raise EncodeError(f"{name}: canal's values are texts, and this is {type(value).__name__}")
+    what = "a value that was not sent" if value == UNAVAILABLE else type(value).__name__
+    raise EncodeError(f"{name}: canal's values are texts, and this is {what}")
 
 
 def _require_texts(packed: bytes) -> None:
