@@ -34,7 +34,8 @@ class CastRule(Shape):
     """What becomes of which columns."""
 
     columns: ColumnPaths = Field(
-        description="A column or a list of them, in `before` and `after`: `created_at`, `*_at`, `address.since`. Of a list, each item is cast."
+        description="A column or a list of them, in `before` and `after`: `created_at`, `*_at`, `address.since`. Of a list, each item is cast. A "
+        "path also leads into a text in JSON."
     )
     to: To = Field(
         description="`text`, `integer`, `float`, `boolean`; `decimal`: a text of digits; `date`, `timestamp`, `time`: texts by ISO 8601 in UTC, of "

@@ -35,6 +35,11 @@ class FlattenConfig(Shape):
         default="keep",
         description="What becomes of lists, and of objects that are too deep: kept as they are, written as JSON text, or left out.",
     )
+    json_: bool = Field(
+        default=False,
+        alias="json",
+        description="Whether texts that are objects in JSON are taken apart, too: columns of type JSON come so.",
+    )
 
 
 BUILTIN = Builtin(

@@ -19,7 +19,8 @@ class MaskRule(Shape):
 
     columns: ColumnPaths = Field(
         description="A column or a list of them, in `before` and `after`: `email`, `*_email`, `address.street` for what is inside "
-        "of an object or of each object in a list. A column that is an object or a list has everything in it masked."
+        "of an object or of each object in a list, also where the column is a text in JSON, as columns of that type come. A column that is "
+        "an object or a list has everything in it masked."
     )
     action: Action = Field(
         description="`redact` puts `with` in its place; `hash` SHA-256 of salt and value, in hex; `hmac` HMAC-SHA-256 under `key`, "
@@ -112,7 +113,10 @@ rules:
 `null` stays `null`, and a large value that the source did not send stays unsent. `before` is masked like `after`: a delete hides
 what an insert hid.
 
-The record's **key is not masked**. A column that is part of the key stands there as it is, and is what the topic is compacted and
+A text that looks like JSON and is none is masked altogether where a path leads into it: nobody can say what is in it.
+
+The record's **key is not masked**, nor are its headers, `source`, or the content of a message (`m`), which no built-in sees. A column that is part of
+the key stands there as it is, and is what the topic is compacted and
 partitioned by: choose keys that say nothing about anybody (Debezium's `message.key.columns`), or mask at the source.
 
 What is written instead must fit the column where the source's format has a schema: a hash is a text, so a column of numbers takes

@@ -95,7 +95,8 @@ class RouteRule(Shape):
     when: Annotated[tuple[Condition, ...], BeforeValidator(_conditions), WithJsonSchema(_WHEN)] = Field(
         default=(),
         description='What must be in the event, all of it: `{region: EU, after.status: [paid, "ship*"], before: null}` by member. A name is a column of '
-        "`after`, or of `before` where there is no `after`; a dot leads into objects. A list is any of its values; `*` in a text stands for any characters.",
+        "`after`, or of `before` where there is no `after`; a dot leads into objects, also those in a text in JSON. A list is any of its "
+        "values; `*` in a text stands for any characters.",
     )
 
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use builtin_kit::{Change, Pattern, Row, Tables, Value, json_of};
+use builtin_kit::{Change, Pattern, Row, Tables, Value, json_of, looks_like_json, of_json};
 use penstock_guest::{Decoded, Outcome, Rejection, Result};
 use serde::Deserialize;
 
@@ -17,6 +17,7 @@ pub struct Config {
     separator: String,
     depth: u32,
     rest: Rest,
+    json: bool,
 }
 
 /// What becomes of lists, and of objects deeper than `depth`.
@@ -68,6 +69,12 @@ struct Flat<'a, 'c> {
 
 impl<'a> Flat<'a, '_> {
     fn put(&mut self, name: Cow<'a, str>, mut value: Value<'a>, depth: u32) {
+        if let (true, Value::Text(text)) = (self.config.json, value.open())
+            && looks_like_json(text)
+            && let Some(read @ Value::Map(_)) = of_json(text)
+        {
+            value = read;
+        }
         match value.open() {
             Value::Map(entries) if entries.is_empty() => self.replace(name, Value::Null),
             Value::Map(entries) if depth < self.config.depth => {

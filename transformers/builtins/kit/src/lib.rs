@@ -13,6 +13,6 @@ mod visit;
 
 pub use change::{Change, Row};
 pub use pattern::{Path, Pattern, Tables, ways};
-pub use text::{UNAVAILABLE, hex, json_of, of_json, text_of, write_json, write_object};
+pub use text::{UNAVAILABLE, hex, json_of, looks_like_json, of_json, text_of, write_json, write_object};
 pub use value::Value;
 pub use visit::{Way, visit};

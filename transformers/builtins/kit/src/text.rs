@@ -16,7 +16,7 @@ const DEPTH_MAX: u32 = 64;
 pub fn text_of<'v>(value: &'v Value) -> Option<Cow<'v, str>> {
     Some(match value {
         Value::Null | Value::Unavailable => return None,
-        Value::Text(text) => Cow::Borrowed(text),
+        Value::Text(text) | Value::Digits(text) => Cow::Borrowed(text),
         Value::Boolean(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
         Value::Integer(number) => number.to_string().into(),
         Value::Unsigned(number) => number.to_string().into(),
@@ -50,6 +50,7 @@ pub fn write_json(value: &Value, out: &mut Vec<u8>) {
         Value::Unsigned(number) => number.write_json(out),
         Value::Float(number) => number.write_json(out),
         Value::Text(text) => text.write_json(out),
+        Value::Digits(digits) => out.extend_from_slice(digits.as_bytes()),
         Value::Bytes(bytes) => write_base64(out, bytes),
         Value::Unavailable => UNAVAILABLE.write_json(out),
         Value::List(items) => {
@@ -95,7 +96,12 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-/// The value that a JSON text says; `None` for one that is none, or is nested too deeply. Numbers beyond 64 bits become texts.
+/// Whether a text begins as an object or a list in JSON does: the source writes columns of type JSON so.
+pub fn looks_like_json(text: &str) -> bool {
+    text.trim_ascii_start().starts_with(['{', '['])
+}
+
+/// The value that a JSON text says; `None` for one that is none, or is nested too deeply. Numbers keep their digits.
 pub fn of_json(text: &str) -> Option<Value<'static>> {
     of_raw(Raw::parse(text).ok()?, DEPTH_MAX)
 }
@@ -133,6 +139,9 @@ fn push<T>(list: &mut Option<Vec<T>>, item: Option<T>) {
 }
 
 fn of_number(text: &str) -> Value<'static> {
+    if text == "-0" {
+        return Value::Digits("-0".into());
+    }
     if let Ok(number) = text.parse() {
         return Value::Integer(number);
     }
@@ -140,8 +149,8 @@ fn of_number(text: &str) -> Value<'static> {
         return Value::Unsigned(number);
     }
     match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && text.contains(['.', 'e', 'E']) => Value::Float(number),
-        _ => Value::Text(text.to_owned().into()),
+        Ok(number) if json_of(&Value::Float(number)) == text => Value::Float(number),
+        _ => Value::Digits(text.to_owned().into()),
     }
 }
 
@@ -151,7 +160,13 @@ mod tests {
 
     #[test]
     fn json_goes_there_and_back() {
-        for text in [r#"{"a":[1,-2.5,"x\"y",null,true,{}],"b":{"c":[]}}"#, "18446744073709551615", "[]", r#""""#] {
+        for text in [
+            r#"{"a":[1,-2.5,"x\"y",null,true,{}],"b":{"c":[]}}"#,
+            "18446744073709551615",
+            "[1.10,1e2,-0,12345678901234567890123]",
+            "[]",
+            r#""""#,
+        ] {
             assert_eq!(json_of(&of_json(text).unwrap()), text);
         }
         assert_eq!(of_json("{"), None);

@@ -17,6 +17,9 @@ pub enum Value<'a> {
     Unsigned(u64),
     /// A floating-point number.
     Float(f64),
+    /// A number of a JSON text that a float would not keep, by its digits. In a change event it is a float all the same, or a text where
+    /// it is an integer beyond 64 bits, as the host decodes them.
+    Digits(Cow<'a, str>),
     /// A text; decimals are texts too.
     Text(Cow<'a, str>),
     /// Bytes.
@@ -97,6 +100,7 @@ impl<'a> Value<'a> {
                 out.extend_from_slice(&value.to_be_bytes());
             }
             Value::Text(text) => write_text(out, text),
+            Value::Digits(digits) => write_digits(out, digits),
             Value::Bytes(bytes) => {
                 write_head(out, 0xc6, bytes.len());
                 out.extend_from_slice(bytes);
@@ -137,6 +141,15 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
         length => write_head(out, 0xdb, length),
     }
     out.extend_from_slice(text.as_bytes());
+}
+
+fn write_digits(out: &mut Vec<u8>, digits: &str) {
+    match digits.parse::<f64>() {
+        Ok(number) if number.is_finite() && (digits == "-0" || digits.contains(['.', 'e', 'E'])) => {
+            Value::Float(number).write(out)
+        }
+        _ => write_text(out, digits),
+    }
 }
 
 fn write_integer(out: &mut Vec<u8>, value: i64) {

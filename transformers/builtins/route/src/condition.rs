@@ -1,6 +1,6 @@
 //! What must be in an event for a rule to fit.
 
-use builtin_kit::{Change, Pattern, Value, text_of};
+use builtin_kit::{Change, Pattern, Value, looks_like_json, of_json, text_of};
 use serde::Deserialize;
 
 /// A member of the event, and the values that it may have.
@@ -92,6 +92,9 @@ impl Member {
 
 fn inside<'a>(mut value: Value<'a>, steps: &[String]) -> Option<Value<'a>> {
     for step in steps {
+        if let Value::Text(text) = &value {
+            value = of_json(text).filter(|_| looks_like_json(text))?;
+        }
         let Value::Map(entries) = value else { return None };
         value = entries.into_iter().find(|(name, _)| name == step)?.1.opened();
     }
