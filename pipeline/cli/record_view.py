@@ -5,6 +5,7 @@ Threat: keys, values and headers are strangers' text; `trial_view.plain` makes i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,9 +17,11 @@ from rich.text import Text
 
 from pipeline.cli.difference import changes, shown
 from pipeline.cli.trial_view import change_text, plain
-from schemas.change import OPERATIONS
+from schemas.change import OPERATIONS, DecodeError
 from schemas.dead_letter import read_dead_letter
 from schemas.event import Event, TopicPartition
+from schemas.formats.debezium import DebeziumJson, encode
+from schemas.formats.format import Format
 
 _CHANGES_MAX: Final = 40
 _VALUE_CHARACTERS_MAX: Final = 2_000
@@ -45,12 +48,19 @@ class _Rows:
 class RecordView:
     """Prints one record after the other."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, source: Format | None = None) -> None:
+        """`source` is how values are written; None is Debezium's JSON."""
         self._console = console
+        self._format = source or DebeziumJson()
 
     def show(self, source: TopicPartition, event: Event) -> None:
         """Where it stands, what it is, and what it says."""
-        rows = _rows(event.value)
+        parts = self._parts(source, event)
+        if len(parts) > 1:
+            for part in parts:
+                self.show(source, part)
+            return
+        rows = _rows(self._json(source, event))
         word, style = _OPERATIONS[rows.op] if rows else ("tombstone", "red") if event.value is None else ("record", "")
         key = "" if event.key is None else f"  key {plain(shown(event.key))}"
         place = f"  {plain(str(source))} offset {event.offset}  {_moment(event.timestamp)}"
@@ -60,6 +70,24 @@ class RecordView:
             self._changes(rows)
         elif event.value is not None:
             self._line(plain(shown(event.value), _VALUE_CHARACTERS_MAX))
+
+    def _parts(self, source: TopicPartition, event: Event) -> Sequence[Event]:
+        """One record for every row."""
+        if event.value is None or not self._format.splits:
+            return (event,)
+        try:
+            return self._format.split(event)
+        except DecodeError:
+            return (event,)
+
+    def _json(self, source: TopicPartition, event: Event) -> bytes | None:
+        """The value as Debezium's JSON, where it can be told."""
+        if event.value is None or self._format.name == DebeziumJson.name:
+            return event.value
+        try:
+            return encode(self._format.decode(event, source.topic).packed)
+        except DecodeError:
+            return None
 
     def _reason(self, event: Event) -> None:
         letter = read_dead_letter(event.headers)

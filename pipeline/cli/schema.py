@@ -13,11 +13,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.cli.formats import format_of
 from pipeline.cli.tail import brokers_of
 from pipeline.kafka.probe import probe
 from pipeline.kafka.tailing import Window, tail
-from pipeline.registry import load_registry
-from pipeline.schema_registry import NEEDS_REGISTRY, reading
 from schemas.change import DecodeError
 from schemas.contracts.compare import Change, Compatibility, breaking, changes
 from schemas.contracts.contract import read_type
@@ -25,8 +24,7 @@ from schemas.contracts.infer import Inference
 from schemas.contracts.reading import SchemaError
 from schemas.errors import ConfigError, Fault, PenstockError
 from schemas.formats.format import Format
-from schemas.formats.named import FORMATS, make_format
-from schemas.specs import FormatSpec, KafkaSpec
+from schemas.specs import KafkaSpec
 
 schema_app = typer.Typer(
     name="schema", no_args_is_help=True, help="What rows look like, and what a change of that breaks."
@@ -64,7 +62,7 @@ def infer(
     kafka = brokers_of(registry, brokers)
     found = Inference()
     with ExitStack() as held:
-        source = _format(format_, registry, topic, held)
+        source = format_of(format_, registry, topic, held)
         skipped = asyncio.run(_collect(kafka, topic, Window(last, follow=False), source, table, found))
     if skipped:
         typer.echo(f"{skipped} records were left out: they are no change events of this format", err=True)
@@ -73,19 +71,6 @@ def infer(
     schema = found.schema(table or topic)
     typer.echo(msgspec.json.format(msgspec.json.encode(schema), indent=2))
     typer.echo(f"learned from {found.rows} rows", err=True)
-
-
-def _format(name: str | None, registry: Path | None, topic: str, held: ExitStack) -> Format:
-    if name is not None and name not in FORMATS:
-        raise ConfigError(Fault(f"{name!r} is not a format", f"formats are {', '.join(FORMATS)}", path="--format"))
-    loaded = load_registry(registry) if registry is not None else None
-    routes = loaded.routes.values() if loaded is not None else ()
-    spec = FormatSpec(name) if name else next((one.format_in for one in routes if topic in one.sources), FormatSpec())
-    schemas = held.enter_context(reading(loaded, spec)) if loaded is not None else None
-    if spec.name in NEEDS_REGISTRY and schemas is None:
-        remedy = "name a registry file with schema_registry: by --registry"
-        raise ConfigError(Fault(f"{spec.name} needs a schema registry", remedy, path="--format"))
-    return make_format(spec, schemas)
 
 
 async def _collect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,14 @@ import msgspec
 import typer
 from rich.console import Console
 
+from pipeline.cli.formats import format_of
 from pipeline.cli.record_view import RecordView
 from pipeline.events_file import event_fields
 from pipeline.kafka.probe import probe
 from pipeline.kafka.tailing import Seen, Window, tail
 from pipeline.registry import load_registry
 from schemas.errors import ConfigError, Fault
+from schemas.formats.format import Format
 from schemas.specs import KafkaSpec
 
 _INTERRUPTED = 130
@@ -40,6 +43,12 @@ def tail_command(
     uncommitted: Annotated[
         bool, typer.Option("--uncommitted", help="Records of open and aborted transactions, too.")
     ] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="How its values are written; else as the registry's routes have it.", show_default=False
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="One line of JSON per record, as `penstock try --event` reads them.")
     ] = False,
@@ -54,7 +63,9 @@ def tail_command(
     kafka = brokers_of(registry, brokers)
     window = Window(None if from_beginning else last, follow, tuple(partition or ()), uncommitted)
     try:
-        asyncio.run(_print(kafka, topic, window, json=json))
+        with ExitStack() as held:
+            source = format_of(format_, registry, topic, held)
+            asyncio.run(_print(kafka, topic, window, source, json=json))
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
 
@@ -69,9 +80,9 @@ def brokers_of(registry: Path | None, brokers: str | None) -> KafkaSpec:
     return KafkaSpec(brokers=tuple(part.strip() for part in brokers.split(",")))
 
 
-async def _print(kafka: KafkaSpec, topic: str, window: Window, *, json: bool) -> None:
+async def _print(kafka: KafkaSpec, topic: str, window: Window, source: Format, *, json: bool) -> None:
     await probe(kafka)
-    view = RecordView(Console(soft_wrap=True, highlight=False))
+    view = RecordView(Console(soft_wrap=True, highlight=False), source)
     records: AsyncIterator[Seen] = tail(kafka, topic, window)
     async for seen in records:
         if json:

@@ -86,6 +86,28 @@ def test_changes_are_shown_with_their_digits(kafka_broker: KafkaBroker, topic: s
     assert '~ status: "draft" → "new"' in done.stdout
 
 
+def test_rows_of_another_format(kafka_broker: KafkaBroker, unique: Callable[[str], str]) -> None:
+    name = create_topic(kafka_broker.bootstrap, unique("tail"), 1)
+    rows = [{"id": "1", "status": "new"}, {"id": "2", "status": "new"}]
+    olds = [{"status": "draft"}, {"status": "sent"}]
+    message = {
+        "data": rows,
+        "old": olds,
+        "type": "UPDATE",
+        "database": "d",
+        "table": "t",
+        "es": 1,
+        "ts": 2,
+        "isDdl": False,
+    }
+    produce_full(kafka_broker.bootstrap, name, [{"value": json.dumps(message).encode(), "key": b"k"}], 0)
+    done = tail(kafka_broker.bootstrap, name, "--format", "canal")
+    assert done.stdout.count("updated") == 2, done.stdout
+    assert '~ status: "draft" → "new"' in done.stdout and '~ status: "sent" → "new"' in done.stdout
+    plain = tail(kafka_broker.bootstrap, name)
+    assert "updated" not in plain.stdout and "record" in plain.stdout
+
+
 def test_it_follows_until_it_is_interrupted(kafka_broker: KafkaBroker, topic: str) -> None:
     command = [*COMMAND, topic, "--brokers", kafka_broker.bootstrap, "-n", "0", "--follow", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=WIDE) as process:
