@@ -8,7 +8,19 @@ from typing import Final
 
 from schemas.builtins.builtin import Builtin
 
-NAMES: Final = ("cast", "explode", "filter", "flatten", "lookup", "mask", "outbox", "rename", "route", "unwrap", "validate")
+NAMES: Final = (
+    "cast",
+    "explode",
+    "filter",
+    "flatten",
+    "lookup",
+    "mask",
+    "outbox",
+    "rename",
+    "route",
+    "unwrap",
+    "validate",
+)
 """In alphabetical order; each is the module of its name beside this one."""
 
 
