@@ -236,6 +236,8 @@ class Session:
         answers = self._cross(self._part, body)
         if not fresh and isinstance(answers, Trouble) and answers.kind not in SLOW:
             attempts, fresh = 2, True  # a worn guest's trouble may be its age: memory it never gave back
+            if self._codec is None:  # it may have trapped over the answer
+                self._part = self._singles(self._part)
             body = self._body(self._part)  # the codec may have taken the first answer in
             answers = self._cross(self._part, body)
         if isinstance(answers, Trouble):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sandbox import Sandbox
-from sandbox.records import codecs
+from sandbox.records import Codec, CodecError, codecs
 from schemas.abi import FrameError, decode_change_results
 from schemas.change import DEPTH_MAX, DecodeError, EncodeError, plain_bytes
 from schemas.event import Batch, Event
@@ -23,7 +24,7 @@ from schemas.outcome import Carried, Emitted
 from schemas.records import Records
 from tests.records import nasty
 from tests.records.batches import block_of, records_of
-from tests.sandbox.guests import LANE, guest, kinds, spec, values, violation
+from tests.sandbox.guests import LANE, REUSED, guest, kinds, spec, values, violation
 from tests.sandbox.test_changes import CREATED, Puppeteer, each, with_after
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -270,6 +271,37 @@ def test_a_batch_in_several_parts_of_which_one_is_not_usual() -> None:
     assert [values(outcome)[0] for outcome in outcomes] == [event.value for event in events]
     crossed = [event[0] for _, part in puppeteer.frames for event in part]
     assert len(puppeteer.frames) > 2 and crossed == list(range(len(events)))
+
+
+def fill(codec: Codec) -> None:
+    """Until there is not a byte left."""
+    for size in [64 << 20] * 3 + [1 << shift for shift in range(25, -1, -1)]:
+        with suppress(CodecError):
+            codec.place(bytes(size))
+
+
+@pytest.mark.parametrize("spoilt", [b"\xc1", None], ids=["no frame", "a frame"])
+def test_a_codec_that_gives_up_over_an_answer_costs_nobody_anything(spoilt: bytes | None) -> None:
+    """It is out of memory when the answer of a worn guest comes, whatever that answer is."""
+    crossings = 0
+
+    def answer(meta: dict[str, Any], events: list[Any]) -> Any:
+        nonlocal crossings
+        crossings += 1
+        good = [[1, with_after(event[3], n=1)] for event in events]
+        if crossings != 2:
+            return good
+        assert session._codec is not None
+        fill(session._codec)
+        return good if spoilt is None else spoilt
+
+    with (puppeteer := Puppeteer(answer)).sandbox:
+        session = puppeteer.load(instance=REUSED).session()
+        batch = Batch(LANE, records_of(orders(*[CREATED] * 50, b'{"op":"c","after":{"wide":"%s"}}' % (b"w" * 90_000))))
+        first, second = (list(session.run(batch).outcomes) for _ in range(2))
+        session.close()
+    assert first == second and kinds(second) == ["emitted"] * 51
+    assert crossings == (2 if spoilt is None else 3)
 
 
 def test_a_guest_of_its_own_is_judged_alike_in_both_ways(sandbox: Sandbox) -> None:
