@@ -21,6 +21,7 @@ S = TypeVar("S", bound=Scope)
 T = TypeVar("T")
 Uses = dict[tuple[Capability, str], "Use"]
 """By capability and scope."""
+NS_PER_MS = 1_000_000
 
 
 class Denied(Exception):
@@ -37,7 +38,8 @@ class Window:
     """The uses of one grant."""
 
     used: int = 0
-    began_ms: int = 0
+    began_ns: int | None = None
+    """Of the monotonic clock; with the first use."""
     ended: bool = False
     """Its end was reached once: a clock that is set back does not bring it back."""
 
@@ -74,9 +76,9 @@ class Gate:
     """The transformer's, for messages."""
     grants: Grants = field(default_factory=Grants)
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    """Wall clock, for ends and windows."""
+    """Wall clock, for ends: they are dates."""
     clock_ns: Callable[[], int] = time.monotonic_ns
-    """For deadlines and durations; the same that the guest's deadline is measured by."""
+    """For deadlines, durations and windows; the same that the guest's deadline is measured by. Nobody sets it."""
     _by_capability: dict[Capability, list[tuple[Grant, Window]]] = field(init=False)
     _bounded: frozenset[Capability] = field(init=False)
     """Capabilities with an end or a number of uses: only these need a look at clocks and windows."""
@@ -152,17 +154,16 @@ class Gate:
 
     def _spend(self, grant: Grant, window: Window) -> str:
         """Why the grant is used up, or nothing: then one more use is counted."""
-        now = self.now_ms()
-        if window.ended or (grant.until_ms is not None and now >= grant.until_ms):
+        if window.ended or (grant.until_ms is not None and self.now_ms() >= grant.until_ms):
             window.ended = True
             return "the grant has ended"
         if grant.uses is None:
             return ""
         with self._lock:
-            if grant.per_ms is not None and now - window.began_ms >= grant.per_ms:
-                window.used, window.began_ms = 0, now
-            elif now < window.began_ms:
-                window.began_ms = now  # a clock set back lengthens a window, and gives no use back
+            if grant.per_ms is not None:
+                now = self.clock_ns()
+                if window.began_ns is None or now - window.began_ns >= grant.per_ms * NS_PER_MS:
+                    window.used, window.began_ns = 0, now
             if window.used >= grant.uses:
                 return f"its {grant.uses} uses are used up"
             window.used += 1

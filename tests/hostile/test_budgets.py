@@ -126,7 +126,7 @@ def test_a_clock_set_back_does_not_renew_a_windows_uses(make_fast_world: MakeWor
     """NTP, or an operator: swinging the clock must not make a rate of any height."""
     tenant = limited(make_fast_world, uses=2, per_ms=60_000)
     total = 0
-    for step in (0, -1, 1, -1, 1, -30_000, 30_000, -1):
+    for step in (0, -1, 1, -1, 1, -30_000, 30_000, -1, -86_400_000, 90_000_000, 60_000):
         tenant.world.now_ms += step
         total += allowed(tenant, 2)
     assert total == 2
@@ -137,7 +137,7 @@ def test_a_clock_set_back_does_not_lock_a_window_for_ever(make_fast_world: MakeW
     assert allowed(tenant, 1) == 1
     tenant.world.now_ms -= 365 * 86_400_000
     assert allowed(tenant, 1) == 0
-    tenant.world.now_ms += 60_000
+    tenant.world.pass_ms(60_000)
     assert allowed(tenant, 1) == 1
 
 

@@ -17,12 +17,16 @@ HTTP = frozenset({Capability.NETWORK_CLIENT})
 
 @dataclass
 class Clock:
-    """Wall-clock time in milliseconds."""
+    """Wall-clock time in milliseconds, and how far somebody has set that clock."""
 
     now: int = 1_000_000
+    was_set_by: int = 0
 
     def __call__(self) -> int:
-        return self.now
+        return self.now + self.was_set_by
+
+    def monotonic_ns(self) -> int:
+        return self.now * 1_000_000
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def clock() -> Clock:
 
 
 def gate(clock: Clock, *grants: Grant, profile: str | None = None) -> Gate:
-    return Gate("mask", Grants(grants, profile), clock)
+    return Gate("mask", Grants(grants, profile), clock, clock.monotonic_ns)
 
 
 def allowed(gate: Gate, capability: Capability = Capability.CLOCK) -> bool:
@@ -76,13 +80,30 @@ def test_uses_come_back_with_the_next_window(clock: Clock) -> None:
     assert [allowed(found) for _ in range(3)] == [True, True, False]
 
 
-def test_a_clock_set_back_lengthens_a_window_and_gives_no_use_back(clock: Clock) -> None:
+def test_a_wall_clock_that_is_set_gives_no_use_back(clock: Clock) -> None:
+    """Neither back, nor forward, nor back and then forward again."""
     found = gate(clock, Grant(CLOCK, uses=2, per_ms=1000))
     assert [allowed(found) for _ in range(3)] == [True, True, False]
-    clock.now -= 500_000
-    assert not allowed(found)
+    for set_by in (-500_000, 0, -500_000, 500_000, 1000):
+        clock.was_set_by = set_by
+        assert not allowed(found), set_by
+
+
+def test_a_wall_clock_set_back_does_not_lengthen_a_window(clock: Clock) -> None:
+    found = gate(clock, Grant(CLOCK, uses=1, per_ms=1000))
+    assert [allowed(found) for _ in range(2)] == [True, False]
+    clock.was_set_by = -500_000
     clock.now += 1000
-    assert [allowed(found) for _ in range(3)] == [True, True, False]
+    assert [allowed(found) for _ in range(2)] == [True, False]
+
+
+def test_a_window_begins_with_its_first_use(clock: Clock) -> None:
+    """Also on a machine that was started a moment ago, whose monotonic clock is younger than the window."""
+    clock.now = 900
+    found = gate(clock, Grant(CLOCK, uses=1, per_ms=1000))
+    assert [allowed(found) for _ in range(2)] == [True, False]
+    clock.now += 999
+    assert not allowed(found)
 
 
 def test_what_is_denied_is_not_used_up(clock: Clock) -> None:

@@ -191,7 +191,7 @@ def test_a_grant_ends_and_its_uses_run_out(disk: Disk) -> None:
     path = disk.put("plain")
     disk.grant(disk.scope(), until_ms=2_000, uses=2, per_ms=500)
     assert [disk.read(path) for _ in range(3)] == [b"content", b"content", ERROR_DENIED]
-    disk.now_ms = 1_500
+    disk.now_ms, disk.clock_ns = 1_500, 500_000_000
     assert disk.read(path) == b"content"
     disk.now_ms = 2_000
     assert disk.read(path) == ERROR_DENIED
