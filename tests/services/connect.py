@@ -28,11 +28,12 @@ RUN_TIMEOUT_S = 90.0
 class Connect:
     """One worker; its state is in Kafka, so that `kill` and `start` go on where it was. A context manager."""
 
-    def __init__(self, folder: Path, bootstrap: str, properties: str = "") -> None:
-        """`properties` are the worker's; its addresses and plugins are this machine's whatever they say."""
+    def __init__(self, folder: Path, bootstrap: str, properties: str = "", plugins: Path | None = None) -> None:
+        """`properties` are the worker's; its addresses and plugins (and further `plugins`) are this machine's whatever they say."""
         self.folder = folder
         self._properties = properties
         self._bootstrap = bootstrap
+        self._plugins = plugins
         (self.port,) = free_ports(1)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,6 +46,7 @@ class Connect:
             "CONNECT_FOLDER": str(self.folder),
             "CONNECT_PORT": str(self.port),
             "KAFKA_BOOTSTRAP": self._bootstrap,
+            "CONNECT_PLUGINS": str(self._plugins or ""),
         }
         with (self.folder / "guard.log").open("ab") as log:
             self._process = subprocess.Popen(

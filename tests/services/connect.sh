@@ -3,6 +3,7 @@
 #   connect.sh install   download jars (needs java >= 17, mvn)
 #   connect.sh guard     run in the foreground until standard input ends (what the tests use)
 # Env: CONNECT_FOLDER (data and logs; base.properties in it is the worker's configuration)  CONNECT_PORT  KAFKA_BOOTSTRAP
+#      CONNECT_PLUGINS (further folders of plugins, comma-separated)
 #      KAFKA_VERSION (4.3.1)  DEBEZIUM_VERSION (3.7.0.Final)  KAFKA_BASE (.services in the repository)  MVN_ARGS (for mvn)
 set -euo pipefail
 KAFKA_VERSION=${KAFKA_VERSION:-4.3.1}
@@ -47,7 +48,7 @@ configure() {
   cat "$CONNECT_FOLDER/base.properties" - > "$CONNECT_FOLDER/worker.properties" <<P
 bootstrap.servers=$KAFKA_BOOTSTRAP
 listeners=http://127.0.0.1:$CONNECT_PORT
-plugin.path=$PLUGINS
+plugin.path=$PLUGINS${CONNECT_PLUGINS:+,$CONNECT_PLUGINS}
 P
 }
 

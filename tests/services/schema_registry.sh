@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real schema registry (Apicurio, in memory, with Confluent's API) from Maven Central; no container.
 #   schema_registry.sh install   download (needs java >= 17, mvn)
-#   schema_registry.sh converters   download its converters for Kafka Connect, print their folder
+#   schema_registry.sh converters   download its converters for Kafka Connect, print the folder for its plugin.path
 #   schema_registry.sh guard     run in the foreground until standard input ends (what the tests use)
 # Env: REGISTRY_FOLDER (logs)  REGISTRY_PORT  REGISTRY_USER, REGISTRY_PASSWORD (basic authentication, when set)
 #      APICURIO_VERSION (3.0.9; later ones need Java 21)  CONVERTER_VERSION (2.6.13.Final)  KAFKA_BASE (.services in the repository)  MVN_ARGS (for mvn)
@@ -40,7 +40,7 @@ converters() { # for Kafka Connect: Avro, and JSON with a JSON Schema
       echo '</dependency></dependencies></project>'
     } > "$work/pom.xml"
     # shellcheck disable=SC2086
-    (cd "$work" && mvn -B -q dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$work/out" ${MVN_ARGS:-}) >&2 \
+    (cd "$work" && mvn -B -q dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$work/out/apicurio" ${MVN_ARGS:-}) >&2 \
       || { rm -rf "$work"; say "Maven could not download Apicurio's converters $CONVERTER_VERSION"; return 1; }
     keep "$work" "$CONVERTERS"
   fi
