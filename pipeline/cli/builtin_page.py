@@ -33,8 +33,9 @@ host has decoded, so they work for every [format](registry.md#format) of a route
 loaded, and handed to the module complete.
 
 A pattern of columns or tables takes `*` for any characters and `?` for one. A table is `table`, or `schema.table` (`db.table` where the source has no
-schemas). Columns that are missing, null or
-were not sent by the source are left as they are unless it says otherwise below. Record keys are never changed except where it is said.
+schemas). **An event that does not say its table** (formats of plain rows, such as `json` and `msgpack`) is of no table: only rules for all tables fit it.
+Columns that are missing, null or were not sent by the source are left as they are unless it says otherwise below. Record keys are never changed
+except where it is said.
 """
 
 
