@@ -91,7 +91,7 @@ def test_messages_go_to_the_topics_that_the_route_lists(driver: PipelineDriver) 
     assert done.outcome.kind == "bad-output"
 
 
-@pytest.mark.parametrize("name", ["debezium-json"])
+@pytest.mark.parametrize("name", ["debezium-json", "flattened-json", "maxwell", "canal", "msgpack", "json"])
 def test_one_filter_and_one_lookup_for_every_format(registry: Path, name: str) -> None:
     text = REGISTRY.replace("to: orders.out", f"to: orders.out, format: {name}")
     registry.write_text(text.replace("[paid, right, customer]", "[paid, customer]"))  # canal's numbers are texts

@@ -1,10 +1,13 @@
 //! Holds rows to a JSON Schema.
 
+mod compile;
 mod format;
 mod json;
 mod judge;
 mod number;
+mod said;
 mod schema;
+mod value;
 
 use std::borrow::Cow;
 

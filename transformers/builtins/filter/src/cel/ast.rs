@@ -48,6 +48,25 @@ pub(crate) enum Kind {
     Over(Macro, Box<[Node; 2]>),
 }
 
+impl Kind {
+    /// Nodes within each other.
+    pub fn depth(&self) -> usize {
+        let of = |nodes: &[Node]| nodes.iter().map(|node| node.depth).max().unwrap_or(0);
+        match self {
+            Kind::Literal(_) | Kind::Variable(_) | Kind::Local(_) => 0,
+            Kind::Member(node, _)
+            | Kind::Has(node, _)
+            | Kind::Not(node)
+            | Kind::Negated(node)
+            | Kind::Matches(node, _) => node.depth,
+            Kind::Index(one, other) => one.depth.max(other.depth),
+            Kind::List(nodes) | Kind::And(nodes) | Kind::Or(nodes) | Kind::Call(_, nodes) => of(nodes),
+            Kind::Binary(_, nodes) | Kind::Over(_, nodes) => of(&nodes[..]),
+            Kind::Conditional(nodes) => of(&nodes[..]),
+        }
+    }
+}
+
 /// What an event has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variable {
@@ -110,6 +129,25 @@ pub(crate) enum Operator {
 }
 
 impl Operator {
+    /// The operator, and how tightly it binds.
+    pub fn of(sign: &str) -> Option<(u8, Self)> {
+        Some(match sign {
+            "==" => (1, Operator::Equal),
+            "!=" => (1, Operator::NotEqual),
+            "<" => (1, Operator::Less),
+            "<=" => (1, Operator::LessOrEqual),
+            ">" => (1, Operator::Greater),
+            ">=" => (1, Operator::GreaterOrEqual),
+            "in" => (1, Operator::In),
+            "+" => (2, Operator::Add),
+            "-" => (2, Operator::Subtract),
+            "*" => (3, Operator::Multiply),
+            "/" => (3, Operator::Divide),
+            "%" => (3, Operator::Remainder),
+            _ => return None,
+        })
+    }
+
     pub fn text(self) -> &'static str {
         match self {
             Operator::Equal => "==",

@@ -11,6 +11,7 @@ mod functions;
 mod lexer;
 mod literal;
 mod macros;
+mod operators;
 mod parser;
 mod value;
 

@@ -31,25 +31,6 @@ struct Parser {
     level: usize,
 }
 
-/// How tightly an operator binds.
-fn operator(sign: &str) -> Option<(u8, Operator)> {
-    Some(match sign {
-        "==" => (1, Operator::Equal),
-        "!=" => (1, Operator::NotEqual),
-        "<" => (1, Operator::Less),
-        "<=" => (1, Operator::LessOrEqual),
-        ">" => (1, Operator::Greater),
-        ">=" => (1, Operator::GreaterOrEqual),
-        "in" => (1, Operator::In),
-        "+" => (2, Operator::Add),
-        "-" => (2, Operator::Subtract),
-        "*" => (3, Operator::Multiply),
-        "/" => (3, Operator::Divide),
-        "%" => (3, Operator::Remainder),
-        _ => return None,
-    })
-}
-
 impl Parser {
     fn advance(&mut self) -> Placed {
         let end = Placed { at: self.ahead.at, token: Token::End };
@@ -83,7 +64,7 @@ impl Parser {
     }
 
     fn node(&self, at: usize, expression: Kind) -> Result<Node, Fault> {
-        let depth = 1 + deepest(&expression);
+        let depth = 1 + expression.depth();
         match depth {
             ..=DEPTH_MAX => Ok(Node { at, depth, expression }),
             _ => Err(too_deep(at)),
@@ -135,7 +116,7 @@ impl Parser {
     fn binary(&mut self, tightness: u8) -> Result<Node, Fault> {
         let mut left = self.unary()?;
         while let Token::Sign(sign) = self.ahead.token
-            && let Some((binds, operator)) = operator(sign)
+            && let Some((binds, operator)) = Operator::of(sign)
             && binds >= tightness
         {
             let at = self.advance().at;
@@ -327,18 +308,4 @@ impl Parser {
 
 fn too_deep(at: usize) -> Fault {
     Fault::new(at, format!("nested more than {DEPTH_MAX} levels: make it two expressions, or two filters"))
-}
-
-fn deepest(kind: &Kind) -> usize {
-    let of = |nodes: &[Node]| nodes.iter().map(|node| node.depth).max().unwrap_or(0);
-    match kind {
-        Kind::Literal(_) | Kind::Variable(_) | Kind::Local(_) => 0,
-        Kind::Member(node, _) | Kind::Has(node, _) | Kind::Not(node) | Kind::Negated(node) | Kind::Matches(node, _) => {
-            node.depth
-        }
-        Kind::Index(one, other) => one.depth.max(other.depth),
-        Kind::List(nodes) | Kind::And(nodes) | Kind::Or(nodes) | Kind::Call(_, nodes) => of(nodes),
-        Kind::Binary(_, nodes) | Kind::Over(_, nodes) => of(&nodes[..]),
-        Kind::Conditional(nodes) => of(&nodes[..]),
-    }
 }
