@@ -12,7 +12,17 @@ from typing import Any, TextIO
 from schemas.errors import ConfigError, Fault
 
 LEVELS = ("debug", "info", "warning", "error")
-_THIRD_PARTIES = ("aiokafka", "kafka", "aiohttp", "asyncio", "opentelemetry", "urllib3", "requests")
+_THIRD_PARTIES = (
+    "aiokafka",
+    "kafka",
+    "aiohttp",
+    "asyncio",
+    "opentelemetry",
+    "urllib3",
+    "requests",
+    "httpx2",
+    "httpcore2",
+)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _ROUTINE = {
     "aiokafka.consumer.group_coordinator": (
