@@ -23,6 +23,7 @@ from sandbox.host.files.beneath import opener as best_opener
 from sandbox.host.files.checks import Identity, check_file, check_place, identities
 from sandbox.host.files.paths import GuestPath, Place, is_denied, names_of, place_beneath
 from sandbox.host.files.problems import FileCode, FileDenied, FileTrouble, shown, system_trouble, too_large
+from sandbox.host.files.replacing import replace
 from sandbox.host.gate import Denied, Gate
 from sandbox.host.wasi_errno import Errno
 from schemas.capabilities import FILESYSTEM, Capability, FileScope, Grant
@@ -131,7 +132,7 @@ class Files:
             before = self._look(folder, name, path)
             if before is None:
                 self.admit(call, path, CREATE)
-            self._replace(call, folder, name, content, before)
+            self._put(call, path, folder, name, content, before)
 
     def open(self, path: GuestPath, place: Place, flags: int, bytes_max: int) -> int:
         """A descriptor for a plain file; `flags` say how it is accessed, and `O_CREAT | O_EXCL` for a new one. Raises FileDenied, FileTrouble."""
@@ -209,7 +210,9 @@ class Files:
         """What a look at this path counts as: reading, or writing where only that is granted."""
         return WRITE if self.covers(path, WRITE) and not self.covers(path, READ) else READ
 
-    def _replace(self, call: Caller, folder: int, name: str, content: bytes, before: os.stat_result | None) -> None:
+    def _put(
+        self, call: Caller, path: GuestPath, folder: int, name: str, content: bytes, before: os.stat_result | None
+    ) -> None:
         temporary = TEMPORARY + secrets.token_hex(8)
         file = self._open(folder, (temporary,), os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, 0o666)
         try:
@@ -220,7 +223,10 @@ class Files:
                 while left:
                     call.remaining_ms()
                     left = left[os.write(file, left[:CHUNK_BYTES]) :]
-            os.rename(temporary, name.encode(), src_dir_fd=folder, dst_dir_fd=folder)
+            if before is None:
+                os.rename(temporary, name.encode(), src_dir_fd=folder, dst_dir_fd=folder)
+            else:
+                replace(folder, temporary, name, lambda info: check_file(info, path.text, self._denied_now()))
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)

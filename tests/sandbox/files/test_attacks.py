@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from schemas.abi import ERROR_DENIED, ERROR_INVALID, ERROR_TOO_LARGE, ERROR_UNAVAILABLE
+from schemas.capabilities import Capability
 from tests.sandbox.files.rig import SECRET, Disk
 
 
@@ -422,6 +423,90 @@ def test_a_race_that_swaps_a_file_for_a_fifo(disk: Disk) -> None:
     with racing(swap):
         seen = {disk.read(name) for _ in range(ROUNDS)}
     assert seen <= {b"content", ERROR_DENIED, ERROR_UNAVAILABLE}
+
+
+WITHOUT_CREATE = frozenset({Capability.FILESYSTEM_READ, Capability.FILESYSTEM_WRITE})
+
+
+@contextmanager
+def before_renaming(step: Callable[[], object]) -> Iterator[None]:
+    """Somebody does this after the look at what is to be replaced: while its content is written to a file beside it."""
+    real = os.write
+    done: list[object] = []
+
+    def write(descriptor: int, content: bytes) -> int:
+        if not done:
+            done.append(step())
+        return real(descriptor, content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.write", write)
+        yield
+    assert done
+
+
+@pytest.fixture(params=["exchanged", "renamed"])
+def _either_way_to_replace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every file system exchanges names."""
+    if request.param == "renamed":
+        monkeypatch.setattr("sandbox.host.files.replacing._renameat2", lambda: None)
+
+
+@pytest.mark.usefixtures("_either_way_to_replace")
+def test_a_file_that_is_deleted_while_it_is_replaced_is_not_made_anew(disk: Disk) -> None:
+    disk.grant(disk.scope(), names=WITHOUT_CREATE)
+    path = disk.put("plain")
+    with before_renaming(path.unlink):
+        assert disk.write(path) == ERROR_UNAVAILABLE
+    assert list(disk.root.iterdir()) == []
+
+
+@pytest.mark.usefixtures("_either_way_to_replace")
+def test_a_file_that_becomes_a_hard_link_while_it_is_replaced_stays(disk: Disk) -> None:
+    path = disk.put("plain")
+
+    def swap() -> None:
+        path.unlink()
+        os.link(disk.secret, path)
+
+    with before_renaming(swap):
+        assert disk.write(path) == ERROR_DENIED
+    assert path.read_bytes() == SECRET
+
+
+@pytest.mark.usefixtures("_either_way_to_replace")
+def test_a_file_that_becomes_a_folder_while_it_is_replaced_stays(disk: Disk) -> None:
+    path = disk.put("plain")
+
+    def swap() -> None:
+        path.unlink()
+        (path / "below").mkdir(parents=True)
+
+    with before_renaming(swap):
+        assert disk.write(path) == ERROR_UNAVAILABLE
+    assert (path / "below").is_dir()
+
+
+def test_a_race_of_deleting_never_lets_a_file_be_made(disk: Disk) -> None:
+    """The other one moves the file away and looks: whoever put one there since has made it."""
+    disk.grant(disk.scope(), names=WITHOUT_CREATE)
+    path, away = disk.put("plain"), disk.folder / "away"
+    made: list[bytes] = []
+
+    def move() -> None:
+        path.rename(away)
+        try:
+            os.link(away, path)
+        except FileExistsError:
+            made.append(path.read_bytes())
+            path.unlink()
+            os.link(away, path)
+        away.unlink()
+
+    with racing(move):
+        for _ in range(ROUNDS):
+            disk.write(path)
+    assert made == []
 
 
 def test_a_race_of_writers_leaves_whole_files(disk: Disk) -> None:
