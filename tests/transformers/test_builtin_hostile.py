@@ -56,6 +56,8 @@ REFUSED = [
     ("validate", validated({"properties": {"a": {"unevaluatedProperties": False}}}), "#/properties/a: unevaluatedProperties: is a keyword"),
     ("validate", validated({"format": "hostname"}), 'format: "hostname" is not checked here'),
     ("validate", validated({"items": [{}]}), "items: is a list"),
+    ("validate", validated({"then": {}}), "then: there is no `if` beside it"),
+    ("validate", validated({"items": {"maxContains": 1}}), "#/items: maxContains: there is no `contains` beside it"),
     ("validate", validated({"type": "text"}), "type: is no type"),
     ("validate", validated({"minLength": -1}), "minLength: write a whole number"),
     ("validate", validated({"multipleOf": 0}), "multipleOf: write a number above zero"),

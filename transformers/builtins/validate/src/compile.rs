@@ -14,7 +14,7 @@ use crate::schema::{Bound, CHAIN_MAX, Check, Id, Schema, Schemas};
 const SCHEMAS_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 64;
 /// Keywords that say nothing about what is valid, and those that others take along.
-const SILENT: [&str; 20] = [
+const SILENT: [&str; 16] = [
     "$schema",
     "$comment",
     "$anchor",
@@ -28,10 +28,6 @@ const SILENT: [&str; 20] = [
     "contentEncoding",
     "contentMediaType",
     "contentSchema",
-    "then",
-    "else",
-    "minContains",
-    "maxContains",
     "prefixItems",
     "patternProperties",
     "additionalProperties",
@@ -170,6 +166,8 @@ impl<'d> Compiler<'d> {
             "$id" if place.is_empty() => return Ok(None),
             "$id" => return Err("names a document within the document: references lead to #/… only".into()),
             "properties" | "items" => return Ok(None), // with their neighbours
+            "then" | "else" => return beside(written, "if"),
+            "minContains" | "maxContains" => return beside(written, "contains"),
             _ if SILENT.contains(&keyword) => return Ok(None),
             "unevaluatedProperties"
             | "unevaluatedItems"
@@ -252,6 +250,11 @@ const PROPERTIES: [&str; 3] = ["properties", "patternProperties", "additionalPro
 
 fn has_any(written: &Json, names: &[&str]) -> bool {
     names.iter().any(|name| written.get(name).is_some())
+}
+
+/// A keyword that another one takes along; without that it would say nothing.
+fn beside(written: &Json, other: &str) -> Compiled<Option<Check>> {
+    if written.get(other).is_some() { Ok(None) } else { Err(format!("there is no `{other}` beside it")) }
 }
 
 fn anchored(value: &Json, anchor: &str, place: String, found: &mut Vec<String>, depth: usize) {
