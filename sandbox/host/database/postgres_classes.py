@@ -13,6 +13,7 @@ from sandbox.host.database.budget import Budget
 from sandbox.host.database.port import OutOfScope
 from sandbox.host.database.postgres_rules import (
     BUILT_IN_BELOW,
+    CATALOG_TYPES,
     DELETE,
     INSERT,
     SELECT,
@@ -40,6 +41,13 @@ RELATIONS = """SELECT c.oid, c.relkind, n.nspname, c.relname FROM pg_catalog.pg_
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::pg_catalog.oid[])"""
 FUNCTIONS = """SELECT p.oid, p.proname, n.nspname, p.provolatile FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = ANY ($1::pg_catalog.oid[])"""
+TYPES = """WITH RECURSIVE t (oid) AS (SELECT pg_catalog.unnest($1::pg_catalog.oid[]) UNION
+  SELECT v.oid FROM t JOIN pg_catalog.pg_type y ON y.oid = t.oid, LATERAL (VALUES (y.typelem), (y.typbasetype)) AS v (oid) WHERE v.oid <> 0)
+  SELECT t.oid, c.oid, c.relkind, n.nspname, c.relname FROM t JOIN pg_catalog.pg_type y ON y.oid = t.oid
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = y.typrelid LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"""
+"""With what arrays and domains are of, and the relation whose rows a type is."""
+ROWS_ALONE = "c"
+"""The kind of a type of rows that no table has: the operator's own word."""
 RESOLVED = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
 KEY = """SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), pg_catalog.quote_ident(a.attname),
   pg_catalog.format_type(a.atttypid, -1) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -140,13 +148,29 @@ def _wrong(found: Parsed, kind: Kind) -> str | _Invalid:
 
 
 def _out_of_scope(ask: Ask, found: Parsed, scope: DatabaseScope) -> str:
-    if found.catalog_types:
-        return "a type that looks names up in the catalog"
     if found.session_names:
         return "who is connected, and to what"
     if any(oid >= BUILT_IN_BELOW for oid in found.operators):
         return "an operator that is not PostgreSQL's own"
-    return _functions_beyond(ask, found.functions) or _relations_beyond(ask, found.relations, scope)
+    return (
+        _types_beyond(ask, found.types, scope)
+        or _functions_beyond(ask, found.functions)
+        or _relations_beyond(ask, found.relations, scope)
+    )
+
+
+def _types_beyond(ask: Ask, types: Collection[int], scope: DatabaseScope) -> str:
+    if not types:
+        return ""
+    rows = ask(TYPES, _oids(types))
+    if any(int(oid or 0) in CATALOG_TYPES for oid, *_ in rows):
+        return "a type that looks names up in the catalog"
+    rows = [row for row in rows if row[1] is not None and row[2] != ROWS_ALONE]
+    named = _named(ask, scope) if rows else None
+    for _, relation, kind, schema, name in rows:
+        if not _covers(named, int(relation or 0), kind or "", schema or ""):
+            return f"the rows of `{schema}.{name}`"
+    return ""
 
 
 def _functions_beyond(ask: Ask, functions: Collection[int]) -> str:

@@ -6,6 +6,8 @@ nor tables hidden in sub-selects, functions or common table expressions matter. 
 
 - what the statement does (`commandType`), and that no part of it changes anything when it should only read;
 - every relation (`relid`), as a number of the catalog; the scope's names are resolved to the same numbers;
+- every type that a value is made of (a constant, a cast, a function's answer, the columns named for one): none that looks names up in
+  the catalog, whether as it is, in an array or beneath a domain, and no rows of a table out of scope, which would tell its columns;
 - every function, aggregate, window function and operator, as a number: only PostgreSQL's own that are immutable, and a list of others.
   So none that reads files, executes text (`query_to_xml`), sleeps, sets parameters, takes locks, notifies, or ends others' sessions;
   and none that somebody defined, whatever it claims to be.
@@ -19,16 +21,30 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise, takewhile
 
 SELECT, UPDATE, INSERT, DELETE, MERGE = 1, 2, 3, 4, 5
 BUILT_IN_BELOW = 16_384
 """FirstNormalObjectId in access/transam.h: what is not PostgreSQL's own has numbers from there on."""
 FUNCTIONS = frozenset({"funcid", "opfuncid", "aggfnoid", "winfnoid", "tsmhandler"})
 OPERATORS = frozenset({"opno", "eqop", "sortop"})
-TYPES = frozenset({"consttype", "resulttype", "paramtype"})
-CATALOG_TYPES = frozenset({24, 2202, 2203, 2204, 2205, 2206, 3769, 4089, 4096, 4191})
-"""regproc, regclass and their like, whose texts are looked up in the catalog. Not regconfig: text search wants it."""
+TYPES = frozenset(
+    {
+        "consttype",
+        "resulttype",
+        "paramtype",
+        "funcresulttype",
+        "aggtype",
+        "wintype",
+        "array_typeid",
+        "row_typeid",
+        "typid",
+    }
+)
+COLUMN_TYPES = frozenset({"funccoltypes", "coltypes"})
+"""Lists of the columns that a statement names for `json_to_record`, XMLTABLE and their like."""
+CATALOG_TYPES = frozenset({24, 1033, 2202, 2203, 2204, 2205, 2206, 3769, 4089, 4096, 4191})
+"""regproc, regclass and their like, and aclitem, whose texts are looked up in the catalog. Not regconfig: text search wants it."""
 NAME_TYPE = "19"
 """`name`, in which PostgreSQL has the names of roles, databases and schemas."""
 _STABLE = """
@@ -63,7 +79,7 @@ class Parsed:
     relations: frozenset[int]
     functions: frozenset[int]
     operators: frozenset[int]
-    catalog_types: bool
+    types: frozenset[int]
     session_names: bool
     """Asks who is connected, and to what: `current_user`, `current_catalog` and their like are syntax, no functions."""
     unreadable: bool = False
@@ -97,10 +113,19 @@ def parsed(tree: str) -> Parsed:
         relations=frozenset(numbers.get("relid", set()) - {0}),
         functions=_those(numbers, FUNCTIONS),
         operators=_those(numbers, OPERATORS),
-        catalog_types=bool(_those(numbers, TYPES) & CATALOG_TYPES),
+        types=_those(numbers, TYPES) | _column_types(tokens),
         session_names=_asks_session(tokens),
         unreadable=unreadable,
     )
+
+
+def _column_types(tokens: list[str]) -> frozenset[int]:
+    """`:funccoltypes (o 25 2205)`: the numbers in the brackets."""
+    found: set[int] = set()
+    for at, token in enumerate(tokens):
+        if token[:1] == ":" and token[1:] in COLUMN_TYPES and tokens[at + 1 : at + 3] == ["(", "o"]:
+            found.update(map(int, takewhile(str.isdecimal, islice(tokens, at + 3, None))))
+    return frozenset(found)
 
 
 def _asks_session(tokens: list[str]) -> bool:

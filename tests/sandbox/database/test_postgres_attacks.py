@@ -106,6 +106,16 @@ REFUSED_READING = {
     "a name looked up in the catalog": "SELECT 'secret'::regclass",
     "a role looked up in the catalog": "SELECT 'postgres'::regrole",
     "a name looked up at run time": "SELECT name::regclass FROM customers",
+    "names looked up in an array": "SELECT '{secret}'::regclass[] AS x",
+    "schemas looked up in an array": "SELECT '{public}'::regnamespace[] AS x",
+    "a name looked up by a column of JSON": 'SELECT a::text FROM json_to_recordset(\'[{"a": "1260"}]\') AS x (a regclass)',
+    "names looked up by a column of JSON": "SELECT a::text FROM json_to_record('{\"a\": [1260]}') AS x (a regclass[])",
+    "a name looked up by a column of XML": "SELECT a::text FROM XMLTABLE('/r' PASSING '<r>1260</r>' COLUMNS a regclass PATH '.')",
+    "a name looked up beneath a domain": "SELECT 'secret'::named AS x",
+    "a name looked up in a row of the catalog's": 'SELECT json_populate_record(NULL::pg_aggregate, \'{"aggfnoid": "2100"}\')::text AS x',
+    "a role's name by its number": "SELECT makeaclitem(10, 10, 'SELECT', false)::text AS x",
+    "a role's name by its number, kept in an array": "SELECT ARRAY[makeaclitem(10, 10, 'SELECT', false)] AS x",
+    "a role looked up in a privilege": "SELECT '=r/postgres'::aclitem AS x",
     "a sample": "SELECT * FROM customers TABLESAMPLE system (10)",
     "PREPARE": "PREPARE p AS SELECT 1",
     "EXECUTE": "EXECUTE p",
@@ -154,6 +164,7 @@ CREATE FUNCTION peek_immutable() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELE
 CREATE FUNCTION peek_two(integer, integer) RETURNS integer LANGUAGE sql AS 'SELECT id FROM secret';
 CREATE OPERATOR <<<>>> (LEFTARG = integer, RIGHTARG = integer, FUNCTION = peek_two);
 CREATE AGGREGATE peek_all(integer) (SFUNC = peek_two, STYPE = integer);
+CREATE DOMAIN named AS regclass;
 CREATE PROCEDURE nothing() LANGUAGE sql AS '';
 CREATE SEQUENCE numbers;
 GRANT ALL ON SEQUENCE numbers TO PUBLIC;
@@ -190,6 +201,29 @@ def test_reading_is_all_that_a_query_does(untouched: Shop, attack: str, scope: D
         untouched.query(REFUSED_READING[attack], scope=scope)
     assert isinstance(caught.value, Denied) or caught.value.code == ERROR_INVALID
     assert untouched.admitted == 0
+
+
+TELLS_COLUMNS = {
+    "an empty row of it": "SELECT json_populate_record(NULL::secret, '{}') AS x",
+    "all columns of an empty row": "SELECT (NULL::secret).* ",
+    "rows made of JSON": "SELECT * FROM json_populate_recordset(NULL::secret, '[{}]')",
+    "a cast of a row": "SELECT to_json(ROW(1, 'x')::secret) AS x",
+    "an array of rows": "SELECT '{}'::secret[] AS x",
+}
+
+
+@pytest.mark.parametrize("attack", TELLS_COLUMNS)
+def test_the_columns_of_a_table_out_of_scope_are_not_told(untouched: Shop, attack: str) -> None:
+    with pytest.raises(OutOfScope, match=r"the rows of `public\.secret`"):
+        untouched.query(TELLS_COLUMNS[attack])
+
+
+def test_rows_of_a_table_in_scope_are_types_like_others(untouched: Shop) -> None:
+    asked = 'SELECT id, name FROM json_populate_record(NULL::customers, \'{"id": 7, "name": "Ada"}\')'
+    assert untouched.query(asked) == [{"id": 7, "name": "Ada"}]
+    assert untouched.query(
+        "SELECT count(c) AS n, array_agg(c.name)::text AS names FROM customers c GROUP BY c.country LIMIT 1"
+    )
 
 
 @pytest.mark.parametrize("attack", REFUSED_CHANGING)
