@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
@@ -24,11 +24,16 @@ from pipeline.placement import murmur2
 from pipeline.registry import load_checked
 from pipeline.registry.shape import did_you_mean
 from pipeline.registry.topology import reads
+from pipeline.schema_registry import open_schemas, settle
+from pipeline.steps import RouteFormats
 from sandbox import Sandbox, Transformer
 from schemas.dead_letter import DeadLetter, read_dead_letter
 from schemas.errors import ConfigError, Fault, ModuleFault
 from schemas.event import Event, TopicPartition
 from schemas.specs import Registry, RouteSpec
+
+if TYPE_CHECKING:  # most registries need none
+    from pipeline.schema_registry.client import RegistryClient
 
 T = TypeVar("T")
 Payload = bytes | str | Mapping[str, Any] | Sequence[Any] | None
@@ -63,18 +68,24 @@ class PipelineDriver:
         """`partitions` is how many every topic has, or some of them by name (the others one). The clock starts at `time_ms`.
 
         `environ` fills in the `${VAR}`s of a registry that is read from a file. A `sandbox` that is passed in is not closed.
-        Raises ConfigError for a registry with faults, or a module that is refused.
+        Raises ConfigError for a registry with faults, or a module that is refused. A schema registry is a real one, if routes need one:
+        TransportError when it is out of reach.
         """
         self.clock = ManualClock(time_ms)
         self._lanes: dict[tuple[str, TopicPartition], DriverLane] = {}
         self._own_sandbox = sandbox is None
         self._sandbox = sandbox or Sandbox()
+        self._schemas: RegistryClient | None = None
         try:
             self.registry, self._transformers = _load(registry, self._sandbox, environ)
+            self._schemas = open_schemas(self.registry)
+            settled = {} if self._schemas is None else settle(self.registry, self._schemas)
         except BaseException:
             self.close()
             raise
         self._partitions = partitions
+        routes = self.registry.routes.values()
+        self._formats = {route.name: RouteFormats.of(route, settled.get(route.name)) for route in routes}
         self._broker = MemoryBroker()
         self._transport = MemoryTransport(self.registry, self._broker)
         self._read: dict[TopicPartition, int] = {}
@@ -166,6 +177,8 @@ class PipelineDriver:
         """Let go of every guest."""
         for lane in self._lanes.values():
             lane.close()
+        if self._schemas is not None:
+            self._schemas.close()
         if self._own_sandbox:
             self._sandbox.close()
 
@@ -200,7 +213,8 @@ class PipelineDriver:
         place = (route.name, at)
         if place not in self._lanes:
             sink = self._transport.sink(route.name, at, self._transport.source(route.name))
-            self._lanes[place] = DriverLane(route, at, self._broker, sink, self.clock, self._transformers)
+            formats = self._formats[route.name]
+            self._lanes[place] = DriverLane(route, at, self._broker, sink, self.clock, self._transformers, formats)
         return self._lanes[place]
 
     def _route(self, name: str) -> RouteSpec:

@@ -13,6 +13,7 @@ from pipeline.memory.clock import ManualClock
 from pipeline.observe.null import NullSpan
 from pipeline.plan import Destinations, plan
 from pipeline.ports import EventSink, LaneId, LaneState
+from pipeline.steps import RouteFormats
 from pipeline.workers import InlineThread
 from sandbox import Transformer
 from schemas.errors import ModuleFault, PenstockError
@@ -64,10 +65,12 @@ class DriverLane:
         sink: EventSink,
         clock: ManualClock,
         transformers: Mapping[str, Transformer],
+        formats: RouteFormats,
     ) -> None:
         self.identity = LaneId(route.name, source, route.group)
         self.halt: Halt | None = None
         self._route = route
+        self._formats = formats
         self._source = source
         self._broker = broker
         self._sink = sink
@@ -126,7 +129,7 @@ class DriverLane:
             _at_once(self._sink.commit(self._position))
 
     def _make_chain(self) -> Chain:
-        chain = make_chain(self._route, self._transformers, self._breakers, InlineThread(), self._clock)
+        chain = make_chain(self._route, self._transformers, self._breakers, InlineThread(), self._clock, self._formats)
         begin = max(0, self._position - chain.history_events)
         if history := self._broker.partition(self._source).since(begin, self._position - begin):
             _at_once(chain.recall(Batch(self._source, history)))
