@@ -1,0 +1,1 @@
+"""Whole source transactions: what `atomic: source-transaction` is made of."""
