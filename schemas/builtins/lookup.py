@@ -37,6 +37,11 @@ def _columns(value: object) -> object:
     return value
 
 
+def _null(value: object) -> object:
+    """YAML's `null` is meant as the word."""
+    return "null" if value is None else value
+
+
 class LookupConfig(Shape):
     """`config` of `builtin: lookup`."""
 
@@ -54,7 +59,7 @@ class LookupConfig(Shape):
         description="The table's columns to add: a list of names, or a mapping to the names they get. All of them by default.",
     )
     prefix: str = Field(default="", description="Stands before the names of columns that are not given another one.")
-    missing: Literal["null", "keep", "reject", "drop"] = Field(
+    missing: Annotated[Literal["null", "keep", "reject", "drop"], BeforeValidator(_null)] = Field(
         default="null",
         description="What becomes of an event for whose key there is no row, or whose key is null: `null` in the columns, `keep` it as it is, "
         "or the dead letter `lookup-missing`.",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
+from schemas.builtins import builtin
 from schemas.outcome import Emitted
 from tests.services.postgres import Postgres
 from tests.transformers.builtin_sessions import batch, created, opened, verdict
@@ -106,3 +107,7 @@ def test_a_database_that_is_away_is_said_so(sandbox: Sandbox, tmp_path: Path) ->
     with opened(sandbox, "lookup", CONFIG, away, capabilities=grant()) as session:
         (said,) = map(verdict, session.run(batch([created({"customer": 1})])).outcomes)
     assert said == "lookup-unavailable: `customers` could not be asked: unavailable"
+
+
+def test_null_need_not_be_in_quotes() -> None:
+    assert builtin("lookup").completed(CONFIG | {"missing": None})["missing"] == "null"
