@@ -8,7 +8,9 @@ Writes of a guest are PostgreSQL's transactions. They are not part of Kafka's: a
 
 from __future__ import annotations
 
+import select
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -237,7 +239,7 @@ class PostgresConnection:
     def _connect(self) -> PGconn:
         from psycopg import pq
 
-        raw: PGconn = pq.PGconn.connect(_conninfo(self._spec))  # with the password: made for this call only
+        raw = _connected(_conninfo(self._spec))  # with the password: made for this call only
         if raw.status != pq.ConnStatus.OK:
             said = raw.get_error_message().strip().splitlines()
             raise HostFailure(ERROR_UNAVAILABLE, f"cannot connect: {said[-1] if said else 'no reason given'}")
@@ -254,6 +256,24 @@ class PostgresConnection:
 
         if self._told is not None:
             self._told.append((result.error_field(DiagnosticField.MESSAGE_DETAIL) or b"").decode("utf-8", "replace"))
+
+
+def _connected(conninfo: bytes) -> PGconn:
+    """Waits here and not in libpq: psycopg's `connect` keeps all threads of the process waiting with it."""
+    from psycopg import pq
+
+    raw: PGconn = pq.PGconn.connect_start(conninfo)
+    ends_s = time.monotonic() + CONNECT_TIMEOUT_S
+    while raw.status != pq.ConnStatus.BAD:
+        state = raw.connect_poll()
+        if state in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
+            break
+        ready = select.poll()
+        ready.register(raw.socket, select.POLLIN if state == pq.PollingStatus.READING else select.POLLOUT)
+        if not ready.poll(max(0.0, ends_s - time.monotonic()) * 1000):
+            raw.finish()
+            raise HostFailure(ERROR_UNAVAILABLE, "cannot connect: the server does not answer")
+    return raw
 
 
 @contextmanager

@@ -296,6 +296,20 @@ def test_a_server_that_stands_still_is_given_up(postgres_server: Postgres, postg
     assert postgres_shop.query("SELECT 1 AS one") == [{"one": 1}]
 
 
+def test_a_server_that_never_answers_a_connection_holds_no_other_thread(postgres_shop: Shop) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"host=127.0.0.1 port={silent.getsockname()[1]}"
+        database = PostgresDatabase(replace(postgres_shop.spec, dsn=dsn))
+        began = time.monotonic()
+        with pytest.raises(HostFailure) as caught:
+            database.query(EVERYTHING, "SELECT 1 AS one", [], Budget.of(200), postgres_shop._admit)
+        assert caught.value.code == ERROR_DEADLINE
+        assert time.monotonic() - began < 2.0
+    database.close()
+
+
 def test_a_lock_of_somebody_elses_is_waited_for_no_longer_than_the_budget(postgres_shop: Shop) -> None:
     import psycopg
 
