@@ -88,6 +88,8 @@ class AvroCodec:
                 if name not in fields:
                     raise EncodeError(f"{name}: the schema has no such member")
                 native[name] = at(name, fields[name].write, value)
+            elif name in fields:
+                native[name] = fields[name].named(native[name])
         return self._written(native)
 
     def decode_key(self, data: bytes) -> object:

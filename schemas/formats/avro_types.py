@@ -37,6 +37,10 @@ class AvroType:
         """What fastavro writes. Raises EncodeError."""
         raise NotImplementedError
 
+    def named(self, native: Any) -> Any:
+        """What was read, to be written again; with the branch of a union that it is, or fastavro would try them all."""
+        return native
+
     def bare(self, known: set[str]) -> Any:
         """The schema for fastavro; `known` are names that stand in it already."""
         return self.name
@@ -271,6 +275,10 @@ class Union(AvroType):
             except EncodeError:
                 continue
         raise EncodeError(f"none of the schema's {len(self._branches)} choices can say {kind_of(value)}")
+
+    def named(self, native: Any) -> Any:
+        """See the base class."""
+        return native if native is None or self._only is None else self._named(self._only, native)
 
     @staticmethod
     def _named(kind: AvroType, value: Any) -> Any:
