@@ -199,7 +199,7 @@ class Pipeline:
         schemas: RouteSchemas | None,
     ) -> RouteRunner:
         formats = RouteFormats.of(route, schemas)
-        return RouteRunner(
+        return _runner_of(route)(
             route,
             transport,
             self._clock,
@@ -234,6 +234,14 @@ def commit_interval_s(batch: BatchPolicy, delivery: Delivery, lanes: int, *, cau
     if caught_up and delivery is Delivery.EXACTLY_ONCE:
         interval_s /= _CAUGHT_UP_FACTOR
     return max(interval_s, lanes / (_COMMITS_PER_S if caught_up else _COMMITS_PER_S_BEHIND))
+
+
+def _runner_of(route: RouteSpec) -> type[RouteRunner]:
+    if route.atomic is None:
+        return RouteRunner
+    from pipeline.atomic.route import AtomicRunner
+
+    return AtomicRunner
 
 
 def _require_assertions() -> None:

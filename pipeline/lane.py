@@ -147,7 +147,7 @@ class Lane:
             return None
         self._enter(LaneState.STARTING, self.reason if self.state is LaneState.RETRYING else "")
         chain = self._chain(self._breakers)
-        passage = self._passage = Passage(self.identity, chain, self._around, self._started, self._remember_quarantine)
+        passage = self._passage = self._make_passage(chain)
         try:
             halt = await passage.run()
             if self._failure is not None:
@@ -164,6 +164,9 @@ class Lane:
             self._passage = None
             self._failure = None
             chain.close()
+
+    def _make_passage(self, chain: Chain) -> Passage:
+        return Passage(self.identity, chain, self._around, self._started, self._remember_quarantine)
 
     def _started(self) -> None:
         self._enter(LaneState.RUNNING, "")

@@ -124,6 +124,10 @@ class EventSink(Protocol):
         """Make durable, together: all that was written since the last commit, and `offset` as where the group goes on."""
         ...
 
+    async def commit_all(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """As `commit`, with where the group goes on in several partitions at once. In exactly-once mode only."""
+        ...
+
     async def close(self) -> None:
         """Abort what is open and let go. Never raises."""
         ...

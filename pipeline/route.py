@@ -166,9 +166,7 @@ class RouteRunner:
         if self._failure is not None:
             raise self._failure
         self._room.clear()
-        asked: Asked = {
-            p: (lane, lane.passage) for p, lane in self.lanes.items() if lane.passage is not None and lane.wants_events
-        }
+        asked = self._asked()
         try:
             if asked and self._around.allowance.has_room:
                 await self._take(asked)
@@ -179,6 +177,12 @@ class RouteRunner:
             self._failing_since = None
         except TransportError as error:
             await self._failed_to_fetch(error, asked)
+
+    def _asked(self) -> Asked:
+        """The partitions to fetch from now."""
+        return {
+            p: (lane, lane.passage) for p, lane in self.lanes.items() if lane.passage is not None and lane.wants_events
+        }
 
     async def _take(self, asked: Asked) -> None:
         """One fetch, handed to the lanes it was for."""

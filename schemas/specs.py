@@ -210,6 +210,25 @@ class DedupeSpec:
     """Offsets of a partition that are looked back on, however long the window."""
 
 
+@dataclass(frozen=True, slots=True)
+class AtomicSpec:
+    """Source transactions are emitted whole."""
+
+    transaction_topic: str
+    """Where Debezium writes BEGIN and END."""
+    events_max: int = 100_000
+    """Of one transaction."""
+    size_bytes_max: int = 64 << 20
+    """Likewise; keys, values and headers."""
+    wait_s: float = 60.0
+    """How long a transaction that lacks something may hold up others when there is nothing more to read."""
+
+    @property
+    def prefix(self) -> str:
+        """Of the topics that the transactions are about."""
+        return self.transaction_topic.removesuffix(".transaction")
+
+
 class OnBreak(StrEnum):
     """What a lane does with an event that breaks its route's contract."""
 
@@ -260,6 +279,7 @@ class RouteSpec:
     """Of the destinations; values are converted behind the last transformer when it is another."""
     dedupe: DedupeSpec | None = None
     contracts: tuple[ContractSpec, ...] = ()
+    atomic: AtomicSpec | None = None
     batch: BatchPolicy = field(default_factory=BatchPolicy)
 
     @property

@@ -105,9 +105,14 @@ class KafkaSink:
             await self._settle()
             await self._source.commit(self._partition, offset, self._epoch)
             return
+        await self.commit_all({self._partition: offset})
+
+    async def commit_all(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See the port."""
+        assert self._transactional_id is not None, "offsets of several partitions are committed in a transaction only"
         await self._begin()
         await self._settle()
-        producer, at = self._live(), {KafkaPartition(*self._partition): offset}
+        producer, at = self._live(), {KafkaPartition(*each): offset for each, offset in offsets.items()}
         await within(
             self._timeout_s,
             f"adding the offset of {self._partition}",

@@ -177,6 +177,11 @@ class MemorySink:
             raise FencedError(f"{self._partition} was reassigned before offset {offset} could be committed")
         self._broker.commit(self._owner, self._take(), {(self._group, self._partition): offset})
 
+    async def commit_all(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See the port."""
+        assert self._transactional, "offsets of several partitions are committed in a transaction only"
+        self._broker.commit(self._owner, self._take(), {(self._group, at): offset for at, offset in offsets.items()})
+
     async def close(self) -> None:
         """See the port."""
         self._written.clear()

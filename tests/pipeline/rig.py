@@ -93,6 +93,13 @@ class RiggedSink(MemorySink):
         self.faults.called("committed")
         await asyncio.sleep(0)
 
+    async def commit_all(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.faults.called("commit")
+        await asyncio.sleep(0)
+        await super().commit_all(offsets)
+        self.faults.called("committed")
+        await asyncio.sleep(0)
+
     async def close(self) -> None:
         self.faults.calls.append("close")
         await asyncio.sleep(0)
@@ -191,6 +198,8 @@ class Joined(NullVitals):
 class Rig:
     """See the module. `running` may be entered several times over: each is a process of its own."""
 
+    runner_type = RouteRunner
+
     def __init__(
         self,
         sandbox: Sandbox,
@@ -235,7 +244,7 @@ class Rig:
         return route.batch.commit_interval_ms / 1e3
 
     def runner(self, control: Control, vitals: Vitals) -> RouteRunner:
-        return RouteRunner(
+        return self.runner_type(
             self.route,
             self._transport,
             LoopClock(),
