@@ -30,6 +30,8 @@ EXISTS LIMIT 1 0 || = ?1 INSERT INTO VALUES DELETE UPDATE SET RETURNING JOIN ON 
 pg_class ATTACH PRAGMA main public E'\\'' U&"" :: text
 """
 WORDS = _WORDS.split()
+HARMLESS = ["SELECT name FROM customers", "SELECT 1 AS x"] * 20
+"""So that something of what is made of attacks and these can be answered."""
 
 
 def _made(attacks: list[str], dice: random.Random) -> str:
@@ -63,8 +65,7 @@ def test_no_statement_on_sqlite_tells_or_changes_what_is_out_of_scope(sqlite_sho
     attacks = [
         *sqlite.READS_A_SECRET.values(),
         *sqlite.REFUSED_READING.values(),
-        "SELECT name FROM customers",
-        "SELECT 1 AS x",
+        *HARMLESS,
     ]
     _tried(sqlite_shop, attacks, chance("sqlite"), lambda: sqlite._dump(sqlite_shop))
 
@@ -77,8 +78,7 @@ def test_no_statement_on_postgresql_tells_or_changes_what_is_out_of_scope(
     attacks = [
         *postgres.READS_A_SECRET.values(),
         *postgres.REFUSED_READING.values(),
-        "SELECT name FROM customers",
-        "SELECT 1 AS x",
+        *HARMLESS,
     ]
     _tried(postgres_shop, attacks, chance("postgresql"), lambda: postgres_shop.operator(postgres.STATE))
 
