@@ -73,7 +73,7 @@ class Inbox:
     def put(self, events: Sequence[Event]) -> int:
         """Queue events; returns their size in bytes."""
         total = 0
-        for chunk in _cut(events, self._policy):
+        for chunk in cut(events, self._policy):
             self._chunks.append(chunk)
             total += chunk[1]
         self._events += len(events)
@@ -164,7 +164,7 @@ def _joined(parts: Sequence[Sequence[Event]]) -> Sequence[Event]:
     return [event for part in parts for event in part]
 
 
-def _cut(events: Sequence[Event], policy: BatchPolicy) -> Iterator[Chunk]:
+def cut(events: Sequence[Event], policy: BatchPolicy) -> Iterator[Chunk]:
     """Chunks within the policy's bounds; an event larger than a batch may be is a chunk of its own."""
     if isinstance(events, Records):
         yield events, events.size_bytes  # cut when it is taken

@@ -100,6 +100,10 @@ def _member_path(value: object) -> object:
     return value
 
 
+def _by(value: object) -> object:
+    return {"by": value} if isinstance(value, str) else value
+
+
 _MEMBER_PATH = re.compile(r"(?:(?:before|after|source|transaction|headers)\.[^.\s][^\s]*|ts_ms)", re.ASCII)
 _TEXT = {"type": "string"}
 _SOURCE = {"type": "string", "pattern": or_variable(f"{TOPIC_PATTERN}|/.+/")}
@@ -156,6 +160,10 @@ def _also_single(schema: dict[str, Any]) -> None:
 
 def _also_format(schema: dict[str, Any]) -> None:
     schema["anyOf"].insert(0, {"type": "string", "enum": list(FORMATS)})
+
+
+def _also_by(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "string", "enum": ["source-transaction"]})
 
 
 def _also_grants(schema: dict[str, Any]) -> None:
@@ -375,6 +383,26 @@ class DedupeEntry(Shape):
     )
 
 
+class AtomicEntry(Shape):
+    """Source transactions are emitted whole."""
+
+    by: Literal["source-transaction"] = Field(description="What makes events one: the transaction in the source.")
+    transactions: Topic | None = Field(
+        default=None,
+        description="The topic with BEGIN and END; by default the one of `from` that ends in .transaction.",
+    )
+    events: Annotated[int, Count(1, 10_000_000)] | None = Field(
+        default=None, description="Of one transaction, at most; a larger one stops the lane."
+    )
+    size_bytes: Annotated[int, size("64KiB", "4GiB")] | None = Field(
+        default=None, alias="bytes", description="Of one transaction, at most; a larger one stops the lane."
+    )
+    wait: Annotated[int, duration("1s", "1h")] | None = Field(
+        default=None,
+        description="How long a transaction that lacks something may hold up others when there is nothing more to read.",
+    )
+
+
 class RouteEntry(Shape):
     """One route: where from, through what, where to."""
 
@@ -397,6 +425,11 @@ class RouteEntry(Shape):
         json_schema_extra=_also_format,
     )
     dedupe: DedupeEntry | None = None
+    atomic: Annotated[AtomicEntry | None, BeforeValidator(_by)] = Field(
+        default=None,
+        description="`source-transaction`, or a mapping: what belongs together is emitted in one Kafka transaction.",
+        json_schema_extra=_also_by,
+    )
     contract: Annotated[tuple[ContractEntry, ...] | None, BeforeValidator(_one_or_more)] = Field(
         default=None,
         description="One contract, or a list of them for different tables.",

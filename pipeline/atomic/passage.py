@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pipeline.atomic.gathering import Gathering, GatheringError, Unit
 from pipeline.chain import Chain, Halt, Verdicts
+from pipeline.inbox import cut
 from pipeline.passage import Passage, Surroundings, _missing, _Pending, _to_the_end
 from pipeline.plan import Destinations, plan
 from pipeline.ports import BatchSpan, CommitFacts, EventSink, LaneId, LaneState
@@ -185,11 +186,10 @@ class GatheringPassage(Passage):
     async def _emit_unit(self, sink: EventSink, unit: Unit) -> Halt | None:
         """All of it is decided before any of it is written: a transaction that halts the lane is not begun."""
         decided: list[tuple[Verdicts, BatchSpan]] = []
-        events_max = self._around.route.batch.events_max
         try:
             for at, events in unit.runs:
-                for first in range(0, len(events), events_max):
-                    batch = Batch(at, events[first : first + events_max])
+                for chunk, _ in cut(events, self._around.route.batch):
+                    batch = Batch(at, chunk)
                     span = self._around.observer.batch(self._lane, batch)
                     try:
                         verdicts = await self._chain.run(batch, span)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from pipeline.registry.atomic import atomic_faults
 from pipeline.registry.document import Document, Steps
 from pipeline.registry.grants import grant_faults
 from pipeline.registry.resolve import ISOLATION_DEADLINES, REBALANCE_SHARE, batch_bytes_fitting, rebalance_needed_ms
@@ -30,6 +31,7 @@ def relation_faults(document: Document, registry: Registry, declared: Collection
     yield from _chains(document, declared)
     for route in registry.routes.values():
         yield from _batch(document, route, registry)
+        yield from atomic_faults(document, route, registry)
     yield from _times(document, registry)
 
 

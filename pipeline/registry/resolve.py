@@ -34,6 +34,7 @@ from schemas.registry import (
 )
 from schemas.sealed import Sealed
 from schemas.specs import (
+    AtomicSpec,
     BatchPolicy,
     ContractSpec,
     CreateTopics,
@@ -50,6 +51,7 @@ from schemas.specs import (
     Tier,
     TransformerSpec,
 )
+from schemas.transactions import TRANSACTION_SUFFIX
 
 ISOLATION_DEADLINES = 4
 """Taking a bad batch apart may cost this many deadlines of one transformer."""
@@ -226,6 +228,7 @@ def _route(
         truncate_oversize=entry.oversize == "truncate",
         **_formats(entry.format, base),
         dedupe=_dedupe(entry.dedupe),
+        atomic=_atomic(entry),
         contracts=tuple(_contract(one, base) for one in entry.contract or ()),
         batch=_batch((defaults.batch, entry.batch), chain),
     )
@@ -268,6 +271,17 @@ def _dedupe(entry: DedupeEntry | None) -> DedupeSpec | None:
     if entry is None:
         return None
     return DedupeSpec(entry.by, entry.window, **_given({"events": entry.events}))
+
+
+def _atomic(entry: RouteEntry) -> AtomicSpec | None:
+    """Without a transaction topic when none can be told: `relations` refuses that."""
+    atomic = entry.atomic
+    if atomic is None:
+        return None
+    named = [topic for topic in entry.sources if topic.endswith(TRANSACTION_SUFFIX)]
+    topic = atomic.transactions or (named[0] if len(named) == 1 else "")
+    spec = AtomicSpec(topic, **_given({"events_max": atomic.events, "size_bytes_max": atomic.size_bytes}))
+    return spec if atomic.wait is None else replace(spec, wait_s=atomic.wait / 1e3)
 
 
 def pattern_of(entry: RouteEntry) -> str | None:
