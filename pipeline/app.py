@@ -79,7 +79,9 @@ class Pipeline:
         _require_assertions()
         self.registry, self._placed = (registry, _as_it_is) if isinstance(registry, Registry) else _load(Path(registry))
         if ends is not None:
-            _refuse_atomic(self.registry)
+            from pipeline.registry.atomic import refuse_bounded
+
+            refuse_bounded(self.registry)
         self._transport = transport
         self._observer = observer or NullObserver()
         self._vitals = vitals or NullVitals()
@@ -236,21 +238,6 @@ def commit_interval_s(batch: BatchPolicy, delivery: Delivery, lanes: int, *, cau
     if caught_up and delivery is Delivery.EXACTLY_ONCE:
         interval_s /= _CAUGHT_UP_FACTOR
     return max(interval_s, lanes / (_COMMITS_PER_S if caught_up else _COMMITS_PER_S_BEHIND))
-
-
-def _refuse_atomic(registry: Registry) -> None:
-    """The end of a bounded run may lie within a source transaction, and half of one is never written."""
-    faults = [
-        Fault(
-            "an atomic route has no end of its own: the last source transaction may go on behind it",
-            "run it without --until-end, or leave atomic out",
-            path=f"routes.{route.name}.atomic",
-        )
-        for route in registry.routes.values()
-        if route.atomic is not None
-    ]
-    if faults:
-        raise ConfigError(*faults)
 
 
 def _runner_of(route: RouteSpec) -> type[RouteRunner]:

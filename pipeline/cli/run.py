@@ -29,6 +29,7 @@ from pipeline.observe.logs import LEVELS, configure_logging
 from pipeline.observe.stats import StatsObserver
 from pipeline.observe.trace_options import TraceExporter, TracingOptions
 from pipeline.registry import load_checked
+from pipeline.registry.atomic import refuse_bounded, refuse_shared
 from pipeline.service import ServiceOptions, serve, tune_process
 from pipeline.supervisor import Supervisor
 from pipeline.workers import default_worker_count
@@ -111,6 +112,10 @@ def run(
         if not loaded.routes:
             problem = "there is no route to run: the registry's transformers are only called (docs/sql.md)"
             raise ConfigError(Fault(problem, "declare a route", str(registry), path="routes"))
+        if until_end:
+            refuse_bounded(loaded)
+        if processes > 1:
+            refuse_shared(loaded)
         if processes == 1:
             loaded = _as_worker(loaded, Path(snapshot)) if snapshot else loaded
             tune_process()

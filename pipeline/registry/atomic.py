@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.registry.document import Document
-from schemas.errors import Fault
+from schemas.errors import ConfigError, Fault
 from schemas.specs import Delivery, Registry, RouteSpec
 from schemas.transactions import TRANSACTION_SUFFIX
 
@@ -46,3 +46,31 @@ def atomic_faults(document: Document, route: RouteSpec, registry: Registry) -> I
             "dedupe looks back in single partitions, and would take events out of whole transactions",
             "use one of the two",
         )
+
+
+def refuse_bounded(registry: Registry) -> None:
+    """The end of a bounded run may lie within a source transaction, and half of one is never written. Raises ConfigError."""
+    _refuse(
+        registry,
+        "an atomic route has no end of its own: the last source transaction may go on behind it",
+        "run it without --until-end, or leave atomic out",
+    )
+
+
+def refuse_shared(registry: Registry) -> None:
+    """Processes that share the partitions out have a part of each transaction, and none could write. Raises ConfigError."""
+    _refuse(
+        registry,
+        "an atomic route needs all its partitions in one process",
+        "run it with --processes 1, in a registry of its own if the other routes need more",
+    )
+
+
+def _refuse(registry: Registry, problem: str, remedy: str) -> None:
+    faults = [
+        Fault(problem, remedy, path=f"routes.{route.name}.atomic")
+        for route in registry.routes.values()
+        if route.atomic is not None
+    ]
+    if faults:
+        raise ConfigError(*faults)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,21 @@ def test_what_could_not_be_whole_is_refused(tmp_path: Path, changes: dict[str, s
     with pytest.raises(ConfigError, match=r"routes\.r\.atomic") as caught:
         load_registry(registry(tmp_path, "source-transaction", **changes))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--until-end"], "may go on behind it"),
+        (["--processes", "2"], "needs all its partitions in one process"),
+    ],
+)
+def test_the_command_refuses_what_it_could_not_do(tmp_path: Path, options: list[str], said: str) -> None:
+    command = [sys.executable, "-m", "pipeline.cli", "run", str(registry(tmp_path, "source-transaction")), *options]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert said in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_bounded_run_refuses_it(tmp_path: Path) -> None:
