@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -44,7 +45,7 @@ class _Values:
             case int():
                 self._types.add("integer")
             case float():
-                self._types.add("number")
+                self._types.add("number" if math.isfinite(value) else "string")  # NaN is a text in JSON
             case str():
                 self._types.add("string")
             case bytes():

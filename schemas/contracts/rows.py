@@ -12,6 +12,8 @@ import msgspec
 from schemas.change import UNAVAILABLE
 from schemas.contracts.types import AnyType, Kind, ListOf, MapOf, Nullable, Record, Scalar
 
+_NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+"""Texts in JSON, as Debezium writes them."""
 PROBLEMS_MAX: Final = 5
 """As many are told of one row."""
 RowCheck = Callable[[Mapping[str, Any]], list[str]]
@@ -86,7 +88,7 @@ def _plain(value: Any) -> Any:
         case None | bool() | int() | str():
             return value
         case float():
-            return value if math.isfinite(value) else str(value)
+            return value if math.isfinite(value) else _NOT_FINITE[str(value)]
         case bytes():
             return base64.b64encode(value).decode()
         case dict():

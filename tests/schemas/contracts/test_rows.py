@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.change import UNAVAILABLE
@@ -147,7 +147,7 @@ rows = st.dictionaries(
         st.none()
         | st.booleans()
         | st.integers(-(1 << 63), (1 << 64) - 1)
-        | st.floats(allow_nan=False)
+        | st.floats()
         | st.text(max_size=3)
         | st.binary(max_size=3),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
@@ -157,6 +157,8 @@ rows = st.dictionaries(
 )
 
 
+@example([{"x": float("inf")}, {"x": 1.5}])
+@example([{"x": float("-inf")}])
 @given(st.lists(rows, min_size=1, max_size=5))
 def test_what_was_learned_from_holds_to_it(seen: list[dict[str, Any]]) -> None:
     inference = Inference()
