@@ -103,8 +103,8 @@ MUTATIONS = (
     _in(
         "a passage starts where the topic does",
         "pipeline.passage",
-        "self.next_offset = position.start if committed is None else committed",
-        "self.next_offset = position.start",
+        "self._resume_at = position.start if committed is None else committed",
+        "self._resume_at = position.start",
     ),
     _in(
         "events that an earlier passage asked for are taken",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.conformance import LIMITS
 from pipeline.cli.root import app, main
+from pipeline.registry import load_registry
 from pipeline.workshop.conformance import CHECKS, Finding, Verdict, examine
 from pipeline.workshop.conformance.frames import WIDTHS, widened
 from sandbox import Sandbox
@@ -24,6 +26,7 @@ from tests.sandbox.guests import FOLDER, guest, wat
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "transformers" / "modules").rglob("*.wasm"))
+BUILTINS = load_registry(ROOT / "transformers" / "builtins" / "registry.yaml", environ={}).transformers
 CONFIGS: dict[str, dict[str, Any]] = {
     "mask_pii": {
         "salt": "s",
@@ -55,7 +58,10 @@ def failed(findings: dict[str, Finding]) -> dict[str, str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_every_committed_module_is_a_good_guest(path: Path) -> None:
     name = "enrich_order" if path.stem.startswith("enrich_order") else path.stem
-    findings = found(path.read_bytes(), subject=spec(config=CONFIGS.get(name, {})))
+    subject = spec(config=CONFIGS.get(name, {}))
+    if path.parent.name == "builtins":
+        subject = replace(BUILTINS[path.stem], limits=LIMITS)
+    findings = found(path.read_bytes(), subject=subject)
     assert failed(findings) == {}
     assert list(findings) == list(CHECKS)
     assert all(one.meaning and one.seen for one in findings.values())

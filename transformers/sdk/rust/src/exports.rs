@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config;
 use crate::frame::{BadFrame, Encoding, Reader};
-use crate::outcome;
+use crate::outcome::{self, Outcome};
 use crate::transformer::{Batch, Transformer};
 
 /// State of the one instance. Guests have one thread, so nothing is ever shared.
@@ -148,7 +148,7 @@ fn write_all<'a, C, Form, T: Transformer<C, Form>>(
 ) {
     let outcomes = transformer.outcomes(batch, config);
     assert_eq!(outcomes.len(), batch.events.len(), "a transformer of batches answers each event once");
-    outcomes.into_iter().for_each(|outcome| outcome::write(result, outcome, batch.encoding));
+    (0..).zip(outcomes).for_each(|(index, outcome)| write_at(index, outcome, batch.encoding, result));
 }
 
 fn encoding_for<C, Form, T: Transformer<C, Form>>(_: &T, encoding: Option<Encoding>) -> Encoding {
@@ -240,4 +240,10 @@ unsafe impl GlobalAlloc for NamedFailure {
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         Self::check(unsafe { System.realloc(ptr, layout, size) })
     }
+}
+
+/// The cursor tells which answer is being written: a transformer of batches has worked on all events before the first.
+fn write_at(index: u32, outcome: Outcome<'_>, encoding: Encoding, result: &mut Vec<u8>) {
+    INSTANCE.cursor.set(index);
+    outcome::write(result, outcome, encoding);
 }
