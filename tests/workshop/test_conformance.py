@@ -27,6 +27,8 @@ from tests.sandbox.guests import FOLDER, guest, wat
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "transformers" / "modules").rglob("*.wasm"))
 BUILTINS = load_registry(ROOT / "transformers" / "builtins" / "registry.yaml", environ={}).transformers
+OF_BATCHES = {"lookup"}
+"""They work on all events of a batch at once, and have no event to point at meanwhile."""
 CONFIGS: dict[str, dict[str, Any]] = {
     "mask_pii": {
         "salt": "s",
@@ -62,7 +64,8 @@ def test_every_committed_module_is_a_good_guest(path: Path) -> None:
     if path.parent.name == "builtins":
         subject = replace(BUILTINS[path.stem], limits=LIMITS)
     findings = found(path.read_bytes(), subject=subject)
-    assert failed(findings) == {}
+    excused = {"honest-cursor"} if path.stem in OF_BATCHES else set()
+    assert failed(findings).keys() == excused
     assert list(findings) == list(CHECKS)
     assert all(one.meaning and one.seen for one in findings.values())
 
