@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,6 +28,7 @@ from tests.services.connect import Connect
 from tests.services.kafka import KafkaBroker, free_ports
 from tests.services.monitoring import OtlpReceiver, Prometheus
 from tests.services.postgres import Postgres
+from tests.services.schema_registry import ApicurioRegistry
 from tests.services.topics import Kept, read_topic
 
 pytestmark = pytest.mark.services
@@ -107,11 +110,13 @@ def shop(
         kafka = start_broker(properties=kafka_properties(file.environment("kafka")))
         postgres = held.enter_context(Postgres(postgres_settings(file.command("postgres"))))
         collector = held.enter_context(OtlpReceiver())
+        schemas = held.enter_context(ApicurioRegistry(tmp_path / "schemas"))
         addresses = {
             "kafka:9092": kafka.bootstrap,
             "0.0.0.0:9464": f"127.0.0.1:{port}",
             "penstock:9464": f"127.0.0.1:{port}",
             "otel-collector:4318": collector.address,
+            "schema-registry:8080": f"127.0.0.1:{schemas.port}",
         }
         file = Compose(addresses)
         postgres.psql("create database shop")
@@ -125,6 +130,8 @@ def shop(
         monkeypatch.setenv("PENSTOCK_MODULES", str(MODULES))
         registry = tmp_path / "registry.yaml"
         registry.write_text(file.mounted("penstock", "/etc/penstock/registry.yaml"))
+        for name in ("customers.avsc", "customers-key.avsc"):
+            (tmp_path / name).write_text(file.mounted("penstock", f"/etc/penstock/{name}"))
         run = file.command("penstock")
         assert run[:2] == ["run", "/etc/penstock/registry.yaml"]
         metrics = file.mounted("prometheus", "/etc/prometheus/prometheus.yml")
@@ -171,6 +178,12 @@ def test_changes_of_every_kind_arrive_enriched(shop: Shop) -> None:
         emitted = 'penstock_records_total{route="customers",outcome="emitted"} == 4'
         assert shop.prometheus.wait_for(emitted, 30)[0]["metric"]["job"] == "penstock"
         wait_until(lambda: "transform mask-email" in shop.collector.spans, 30, process, shop.log)
+        wait_until(lambda: len(read_topic(shop.kafka.bootstrap, "customers.avro")) == 4, 30, process, shop.log)
+        tail = ["tail", "customers.avro", "--registry", str(shop.registry), "--from-beginning"]
+        shown = subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *tail], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert shown.stdout.count("read") == 2 and "***@example.com" in shown.stdout and "truncated" in shown.stdout
         assert b"zoe@" not in b"".join(record.value or b"" for record in copied())
         assert any(row["gift"] for row in shop.folded().values())
         letters = lambda: read_topic(shop.kafka.bootstrap, "orders.enriched.dead-letter")  # noqa: E731
