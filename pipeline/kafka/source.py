@@ -18,6 +18,7 @@ from aiokafka.errors import CorruptRecordException, IllegalStateError, NoOffsetF
 from aiokafka.protocol.group import LeaveGroupRequest
 from cramjam import DecompressionError
 
+from pipeline.kafka.assignment import AllToOne
 from pipeline.kafka.blocks import Consumer, joined, offset_after
 from pipeline.kafka.errors import translate
 from pipeline.ports import AssignmentListener, Position
@@ -87,6 +88,7 @@ class KafkaSource:
                 "max_partition_fetch_bytes": PARTITION_BYTES,
                 "heartbeat_interval_ms": max(500, kafka.session_timeout_ms // 4),
                 **self._options,
+                **({"partition_assignment_strategy": (AllToOne,)} if route.atomic is not None else {}),
                 "group_id": route.group,
             }
         )

@@ -22,6 +22,8 @@ class Member(Protocol):
     """A consumer in a group, as the broker's coordinator sees it."""
 
     topics: frozenset[str]
+    whole: bool
+    """One member of the group gets all partitions, and the others none."""
 
     async def revoke(self) -> None:
         """Give up what was assigned."""
@@ -170,7 +172,9 @@ class MemoryBroker:
         for topic in sorted({topic for member in members for topic in member.topics}):
             takers = [i for i, member in enumerate(members) if topic in member.topics]
             for number in range(len(self.topics.get(topic, []))):
-                shares[takers[number % len(takers)]].add(TopicPartition(topic, number))
+                shares[takers[0 if members[takers[0]].whole else number % len(takers)]].add(
+                    TopicPartition(topic, number)
+                )
         for member, share in zip(members, shares, strict=True):
             await member.assign(frozenset(share))
 

@@ -46,6 +46,7 @@ class MemorySource:
         pattern = route.pattern
         known = [t for t in broker.topics if pattern is not None and re.fullmatch(pattern, t)]
         self.topics = frozenset(known or route.sources)
+        self.whole = route.atomic is not None
         self.epoch = 0
         """Counts assignments and revocations: outside of a transaction, no offset of one epoch is committed in another."""
         self._broker = broker

@@ -143,17 +143,24 @@ def test_a_process_that_is_killed_leaves_no_half_and_the_next_one_goes_on(sandbo
     assert Counter(rig.values("out") + rig.values("dead")) == values(source)  # a busy machine makes a guest late
 
 
-def test_two_processes_that_share_the_partitions_write_nothing_until_one_has_them_all(sandbox: Sandbox) -> None:
+def test_a_second_process_stands_by_and_takes_over(sandbox: Sandbox) -> None:
     source = logs()
     rig = AtomicRig(sandbox, source)
 
     async def scenario() -> None:
-        async with rig.running():
-            async with rig.running():
-                rig.feed_all()
-                await asyncio.sleep(300)
-                assert rig.watched.looked == 0
+        everything = sum(len(rig.broker.topics[topic]) for topic in rig.route.sources)
+        control = await rig.control()
+        first = rig.runner(control, rig.vitals)
+        at_work = asyncio.create_task(first.run(lambda: 5.0))
+        await until(lambda: len(first.lanes) == everything)
+        async with rig.running() as second:
+            await asyncio.sleep(5)
+            assert len(first.lanes) == everything and not second.lanes
+            rig.feed_all()
+            first.stop()
+            await at_work
             await until(rig.is_dry)
+            assert len(second.lanes) == everything
 
     run(scenario())
     assert rig.watched.torn == []
