@@ -359,7 +359,7 @@ class ContractEntry(Shape):
 
     schema_source: Text = Field(
         alias="schema",
-        description="File with a JSON Schema (.json) or an Avro schema (.avsc), relative to the registry, or a Python type, package.module:Name.",
+        description="File with a JSON Schema (.json), an Avro (.avsc) or a Protobuf schema (.proto), or a Python type, package.module:Name.",
     )
     tables: Texts | None = Field(
         default=None, description="Tables it is about, as source.table has them; all by default."

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from pipeline.cli.formats import format_of
 from pipeline.cli.tail import brokers_of
+from pipeline.contracts import read_type
 from pipeline.kafka.probe import probe
 from pipeline.kafka.tailing import Window, tail
 from schemas.change import DecodeError
 from schemas.contracts.compare import Change, Compatibility, breaking, changes
-from schemas.contracts.contract import read_type
 from schemas.contracts.infer import Inference
 from schemas.contracts.reading import SchemaError
 from schemas.errors import ConfigError, Fault, PenstockError
@@ -94,7 +94,10 @@ async def _collect(
 
 @schema_app.command("diff")
 def diff(
-    old: Annotated[Path, typer.Argument(help="Schema file: JSON Schema (.json) or Avro (.avsc).", show_default=False)],
+    old: Annotated[
+        Path,
+        typer.Argument(help="Schema file: JSON Schema (.json), Avro (.avsc) or Protobuf (.proto).", show_default=False),
+    ],
     new: Annotated[Path, typer.Argument(help="The one that came after it.", show_default=False)],
     compatible: Annotated[
         Compatibility | None,
@@ -123,7 +126,9 @@ def _read(path: Path, argument: str) -> Any:
         return read_type(path)
     except SchemaError as error:
         raise ConfigError(
-            Fault(str(error), "name a JSON Schema (.json) or an Avro schema (.avsc)", path=argument)
+            Fault(
+                str(error), "name a schema file: JSON Schema (.json), Avro (.avsc) or Protobuf (.proto)", path=argument
+            )
         ) from None
 
 

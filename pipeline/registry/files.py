@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.contracts import read_contract
 from pipeline.registry.document import Document, Steps
-from schemas.contracts.contract import read_contract
 from schemas.contracts.reading import SchemaError
 from schemas.errors import Fault
 from schemas.specs import Registry, Security, TransformerSpec
@@ -33,7 +33,7 @@ def file_faults(document: Document, registry: Registry) -> Iterator[Fault]:
             try:
                 read_contract(contract.schema, contract.base)
             except SchemaError as error:
-                remedy = "name a JSON Schema (.json), an Avro schema (.avsc) or a Python type (package.module:Name)"
+                remedy = "name a schema file (.json, .avsc, .proto) or a Python type (package.module:Name)"
                 yield document.fault(("routes", route.name, "contract"), str(error), remedy)
     yield from _pem_faults(document, registry.kafka.security)
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.contracts import Contract, known_contract
 from pipeline.steps.step import Step
 from schemas.change import DecodeError
 from schemas.contracts.compare import Compatibility, breaking, changes
-from schemas.contracts.contract import Contract, read_contract
 from schemas.contracts.reading import SchemaError
 from schemas.event import Event, TopicPartition
 from schemas.formats.format import Format
@@ -36,7 +36,7 @@ class ContractGate(Step):
         super().__init__("contract", OnViolation.STOP if spec.on_break is OnBreak.PARK else OnViolation.DEAD_LETTER)
         self._spec = spec
         self._format = source
-        self._contract: Contract = read_contract(spec.schema, spec.base)
+        self._contract: Contract = known_contract(spec.schema, spec.base)
         self._known: OrderedDict[object, str] = OrderedDict()
         """What is wrong with each writer's schema; empty for good ones."""
 

@@ -6,14 +6,17 @@ import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from pipeline.schema_registry.missing import INSTALL, missing_extra
 from schemas.contracts.reading import SchemaError, from_avro, from_json_schema, row_of
 from schemas.contracts.rows import RowCheck, json_schema_check, python_check, type_check
 from schemas.contracts.types import Nullable
+from schemas.formats.schemas import RegisteredSchema, SchemaKind, UnreadableSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +29,62 @@ class Contract:
 
 
 def read_contract(source: str, base: Path) -> Contract:
-    """The contract in a file (JSON Schema in `.json`, Avro in `.avsc`), or of a Python type (`package.module:Name`).
-
-    Raises SchemaError with what is wrong; the caller knows where it was named.
+    """The contract in a file (JSON Schema in `.json`, Avro in `.avsc`, Protobuf in `.proto`), or of a Python type
+    (`package.module:Name`). Raises SchemaError with what is wrong; the caller knows where it was named.
     """
     if _is_type(source):
         return _of_type(source)
     path = base / source
-    document = read_schema_file(path)
-    if path.suffix == ".avsc":
-        row = row_of(from_avro(document))
-        return Contract(row, type_check(row))
-    return _of_json_schema(document)
+    if path.suffix == ".json":
+        return _of_json_schema(_json(path))
+    row = read_type(path)
+    return Contract(row, type_check(row))
+
+
+known_contract = lru_cache(maxsize=256)(read_contract)
+"""The same, read once in a process: lanes come and go, and compiling takes a while."""
 
 
 def read_type(path: Path) -> Nullable:
     """The type in a schema file, of the row where it is a change event's. Raises SchemaError."""
-    document = read_schema_file(path)
-    return row_of(from_avro(document) if path.suffix == ".avsc" else from_json_schema(document))
+    match path.suffix:
+        case ".json":
+            return row_of(from_json_schema(_json(path)))
+        case ".avsc":
+            return row_of(from_avro(_json(path)))
+        case ".proto":
+            return _of_protobuf(_text(path))
+    raise SchemaError(f"{path} is neither JSON Schema (.json) nor Avro (.avsc) nor Protobuf (.proto)")
 
 
-def read_schema_file(path: Path) -> Any:
-    """The JSON of a schema file. Raises SchemaError."""
-    if path.suffix not in (".json", ".avsc"):
-        raise SchemaError(f"{path} is neither JSON Schema (.json) nor Avro (.avsc)")
+def _of_protobuf(text: str) -> Nullable:
+    """Of the file's first message."""
+    if missing := missing_extra():
+        raise SchemaError(f"Protobuf needs {missing}: {INSTALL}")
+    from pipeline.schema_registry.compiler import descriptor_set
+    from schemas.formats.protobuf import ProtobufCodec
+
+    schema = RegisteredSchema(0, SchemaKind.PROTOBUF, text)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SchemaError(f"{path} cannot be read: {error.strerror or error}") from None
+        return ProtobufCodec(schema, descriptor_set(schema)).row()
+    except (UnreadableSchema, IndexError) as error:
+        raise SchemaError(f"it is no Protobuf schema: {error}") from None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(_text(path))
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"{path} is not JSON: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SchemaError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise SchemaError(f"{path} is not UTF-8") from None
 
 
 def _of_json_schema(document: object) -> Contract:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.contracts import read_contract
 from schemas.change import UNAVAILABLE
-from schemas.contracts.contract import read_contract
 from schemas.contracts.infer import Inference
 from schemas.contracts.reading import SchemaError, from_avro, from_json_schema
 from schemas.contracts.rows import json_schema_check
@@ -39,7 +39,13 @@ AVRO = {
         {"name": "parent", "type": ["null", "Order"], "default": None},
     ],
 }
+PROTOBUF = """
+syntax = "proto3";
+enum State { placed = 0; paid = 1; }
+message Order { int32 id = 1; optional string name = 2; State state = 3; repeated double prices = 4; }
+"""
 GOOD_JSON: dict[str, Any] = {"id": 1, "name": "Zoë", "photo": b"\xff", "tags": ["new"]}
+GOOD_PROTOBUF: dict[str, Any] = {"id": 1, "state": "paid", "prices": [1.5]}
 GOOD_AVRO: dict[str, Any] = {"id": 1, "amount": "1.10", "state": "paid"}
 
 
@@ -51,12 +57,15 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     name: str | None = None
 
 
-@pytest.fixture(params=["json", "avsc", "type"])
+@pytest.fixture(params=["json", "avsc", "proto", "type"])
 def contract(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     (tmp_path / "order.json").write_text(json.dumps(JSON_SCHEMA))
     (tmp_path / "order.avsc").write_text(json.dumps(AVRO))
+    (tmp_path / "order.proto").write_text(PROTOBUF)
     source = f"{__name__}:Order" if request.param == "type" else f"order.{request.param}"
-    good = {"json": GOOD_JSON, "avsc": GOOD_AVRO, "type": {"id": 1, "photo": b"\xff"}}[request.param]
+    good = {"json": GOOD_JSON, "avsc": GOOD_AVRO, "proto": GOOD_PROTOBUF, "type": {"id": 1, "photo": b"\xff"}}[
+        request.param
+    ]
     return read_contract(source, tmp_path), good
 
 
@@ -121,7 +130,8 @@ def test_avros_types(change: dict[str, Any], problem: str, tmp_path: Path) -> No
         ("a.json", '{"properties": {"a": {"$ref": "#/x"}}, "type": "object"}', "a refers to #/x, which is not there"),
         ("a.json", '{"type": "string", "pattern": "("}', "it is no JSON Schema"),
         ("a.avsc", '{"type": "record", "name": "R", "fields": [{"name": "a", "type": "R2"}]}', "a has the type 'R2'"),
-        ("a.txt", "x", "neither JSON Schema (.json) nor Avro (.avsc)"),
+        ("a.txt", "x", "neither JSON Schema (.json) nor Avro (.avsc) nor Protobuf (.proto)"),
+        ("a.proto", "message Order {", "it is no Protobuf schema"),
         ("no.such.module:Name", None, "cannot be imported"),
         ("json:JSONDecoder", None, "no type that msgspec knows"),
     ],
