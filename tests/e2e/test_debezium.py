@@ -29,7 +29,7 @@ from tests.services.kafka import KafkaBroker, free_ports
 from tests.services.monitoring import OtlpReceiver, Prometheus
 from tests.services.postgres import Postgres
 from tests.services.schema_registry import ApicurioRegistry
-from tests.services.topics import Kept, read_topic
+from tests.services.topics import Kept, create_topic, read_topic
 
 pytestmark = pytest.mark.services
 
@@ -248,3 +248,60 @@ def _kill(shop: Shop, victim: str) -> None:
         shop.kafka.start()
     if victim in ("connect", "postgres", "kafka"):
         shop.connect.wait_until_running("shop")
+
+
+def test_source_transactions_stay_whole(shop: Shop, tmp_path: Path) -> None:
+    """Each transaction writes to two tables; penstock is killed between them again and again."""
+    config = json.loads(Compose({}).mounted("connector", "/shop.json"))
+    addresses = {"database.hostname": "127.0.0.1", "database.port": str(shop.postgres.port)}
+    shop.connect.run("shop", config | addresses | {"provide.transaction.metadata": "true"})
+    registry = tmp_path / "atomic.yaml"
+    registry.write_text(ATOMIC.replace("BROKERS", shop.kafka.bootstrap).replace("MODULES", str(MODULES)))
+    create_topic(shop.kafka.bootstrap, "shop.whole", 3)
+    for life in range(4):
+        goal = 10 * (life + 1) if life == 3 else len(whole(shop)) + 1
+        with service(registry, log=shop.log) as process:
+            for number in range(10 * life + 1, 10 * life + 11):
+                shop.psql(transaction(number))
+            wait_until(lambda goal=goal: len(whole(shop)) >= goal, 90, process, shop.log)
+        assert set(whole(shop).values()) <= {6}, "a part of a transaction"
+    assert whole(shop) == dict.fromkeys(map(str, range(1, 41)), 6)
+
+
+ATOMIC = """
+version: 1
+kafka: {brokers: "BROKERS", session_timeout: 6s}
+create_topics: {partitions: 3, replication_factor: 1}
+transformers:
+  copy: {module: MODULES/passthrough.wasm}
+routes:
+  whole:
+    from: [shop.public.orders, shop.public.customers, shop.transaction]
+    through: copy
+    to: shop.whole
+    atomic: source-transaction
+"""
+
+
+def transaction(number: int) -> str:
+    """Three orders and three customers that say of which transaction they are."""
+    first = 10 * number + 1000
+    return f"""
+begin;
+insert into orders (id, amount, quantity, status) select n, 1, 1, '{number}' from generate_series({first}, {first + 2}) n;
+insert into customers select n, '{number}', 'x' from generate_series({first}, {first + 2}) n;
+commit;
+"""
+
+
+def whole(shop: Shop) -> dict[str, int]:
+    """By transaction, how many of its rows readers find; each row once."""
+    found: dict[str, set[tuple[str, int]]] = {}
+    for record in read_topic(shop.kafka.bootstrap, "shop.whole"):
+        change = json.loads(record.value or b"{}")
+        if change.get("op") == "c":
+            row, table = change["after"], change["source"]["table"]
+            rows = found.setdefault(row["status"] if table == "orders" else row["name"], set())
+            assert (table, row["id"]) not in rows
+            rows.add((table, row["id"]))
+    return {number: len(rows) for number, rows in found.items()}
