@@ -104,7 +104,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_bounded_in_time_and_memory(name: str) -> None:
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.thread_time()
     try:
         document = debezium.decode(BOMBS[name])
     except ValueError as error:
@@ -112,7 +112,7 @@ def test_bombs_are_bounded_in_time_and_memory(name: str) -> None:
     else:
         assert document.encode(document.packed) == BOMBS[name]
     finally:
-        seconds, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+        seconds, (_, peak) = time.thread_time() - began, tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < MEMORY_BYTES_MAX
     assert seconds < SECONDS_MAX

@@ -161,12 +161,12 @@ def test_any_result_frame_is_taken_as_python_takes_it_or_left(noise: bytes, seed
 def test_bombs_in_record_batches_are_bounded_in_time_and_memory(censor: Session, name: str) -> None:
     bomb = (BOMBS | MORE_BOMBS)[name]
     with codecs().lease() as codec:
-        began = time.perf_counter()
+        began = time.thread_time()
         codec.load(records_of([Event(0, 0, None, bomb)]).blocks[0])
         codec.frame_changes()
         assert codec.memory_bytes < CODEC_BYTES_MAX
     outcomes = censor.run(Batch(LANE, records_of([Event(0, 0, None, bomb), Event(1, 0, None, None)]))).outcomes
-    assert time.perf_counter() - began < SECONDS_MAX
+    assert time.thread_time() - began < SECONDS_MAX
     assert values(outcomes[1]) == [None]
 
 

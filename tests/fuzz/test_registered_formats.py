@@ -84,11 +84,11 @@ def test_noise_behind_a_schemas_id(name: str, tail: bytes) -> None:
 def test_bombs_are_bounded_in_time_and_memory(name: str, piece: bytes) -> None:
     bomb = b"\0\0\0\0\7" + piece * (256_000 // len(piece))
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.thread_time()
     try:
         with pytest.raises(DecodeError):
             FORMATS[name].decode(event_of(bomb), "orders")
-        assert time.perf_counter() - began < SECONDS_MAX
+        assert time.thread_time() - began < SECONDS_MAX
         assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES_MAX
     finally:
         tracemalloc.stop()

@@ -156,13 +156,13 @@ def test_tags_construct_nothing(text: str) -> None:
     ],
 )
 def test_bombs_are_refused_quickly(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     try:
         assert isinstance(parse_document(text, "r.yaml").data, dict)  # only the long number is taken: as text
         assert "999" in text
     except ConfigError as error:
         assert len(error.faults) == 1
-    assert time.perf_counter() - started < 10
+    assert time.thread_time() - started < 10
 
 
 def test_scalars_follow_yaml_1_2() -> None:

@@ -29,6 +29,8 @@ INSERT INTO secret VALUES (1, 'tulip');
 """
 SCOPE = DatabaseScope("shop", tables=("customers", "orders"))
 EVERYTHING = DatabaseScope("shop")
+GIVEN_UP_S = 5.0
+"""Nobody who was given a fraction of a second waits as long, however busy the machine."""
 
 
 @dataclass

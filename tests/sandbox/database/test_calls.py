@@ -22,7 +22,7 @@ from schemas.capabilities import Capability, DatabaseScope, Grant, Grants
 from schemas.outcome import Emitted
 from schemas.specs import DatabaseSpec
 from tests.sandbox.database.conftest import Shop
-from tests.sandbox.guests import FOLDER, batch, spec, wat
+from tests.sandbox.guests import FOLDER, LIMITS, batch, spec, wat
 
 READ, QUERY, WRITE, TRANSACTION = (
     Capability.DATABASE_READ,
@@ -32,6 +32,7 @@ READ, QUERY, WRITE, TRANSACTION = (
 )
 ALL = frozenset({READ, QUERY, WRITE, TRANSACTION})
 SCOPE = DatabaseScope("shop", tables=("customers", "orders"), time_ms=60_000)
+PATIENT = LIMITS.with_(deadline_ms=10_000)
 
 
 class Guest:
@@ -68,7 +69,7 @@ class Guest:
                 (FOLDER / "requester.wat").read_text(),
             )
             loaded = self.sandbox.load(
-                spec(name.replace("_", "-"), capabilities=wanted), wat(text.replace("NAME", name))
+                spec(name.replace("_", "-"), capabilities=wanted, limits=PATIENT), wat(text.replace("NAME", name))
             )
             self._sessions[key] = loaded.session()
         asked = [struct.pack("<IB", room, 1) + msgspec.msgpack.encode(one) for one in requests]

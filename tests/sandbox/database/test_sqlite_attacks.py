@@ -13,7 +13,7 @@ from sandbox.host.gate import Denied
 from sandbox.host.requests import HostFailure
 from schemas.abi import ERROR_DEADLINE, ERROR_INVALID, ERROR_TOO_LARGE
 from schemas.capabilities import DatabaseScope
-from tests.sandbox.database.conftest import EVERYTHING, SCOPE, Shop
+from tests.sandbox.database.conftest import EVERYTHING, GIVEN_UP_S, SCOPE, Shop
 
 READS_A_SECRET = {
     "plainly": "SELECT * FROM secret",
@@ -211,7 +211,7 @@ def test_large_values_are_not_made(sqlite_shop: Shop, bomb: str) -> None:
 
 
 def test_printf_stops_where_values_end(sqlite_shop: Shop) -> None:
-    (row,) = sqlite_shop.query("SELECT length(printf('%.*c', 1000000000, 'x')) AS x")
+    (row,) = sqlite_shop.query("SELECT length(printf('%.*c', 1000000000, 'x')) AS x", ms=60_000)
     assert (row["x"] or 0) <= 1 << 20  # type: ignore[operator]
 
 
@@ -222,7 +222,7 @@ def test_a_function_that_nothing_interrupts_is_given_up(sqlite_shop: Shop) -> No
     with pytest.raises(HostFailure) as caught:
         sqlite_shop.query(slow, ms=100)
     assert caught.value.code == ERROR_DEADLINE
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < GIVEN_UP_S
     assert sqlite_shop.query("SELECT 1 AS one") == [{"one": 1}]
 
 
@@ -242,7 +242,7 @@ def test_somebody_elses_lock_is_waited_for_no_longer_than_the_budget(sqlite_shop
     with pytest.raises(HostFailure) as caught:
         sqlite_shop.change("DELETE FROM orders", ms=150)
     assert caught.value.code == ERROR_DEADLINE
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < GIVEN_UP_S
     other.execute("ROLLBACK")
     other.close()
     assert sqlite_shop.change("DELETE FROM orders") == [0]

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WAIT_S = 10
+WAIT_S = 60
 
 
 @dataclass(frozen=True)

@@ -324,7 +324,7 @@ def test_a_call_ends_with_its_time_whatever_the_other_side_does(serve: Serve, br
     url = at(server, scheme="https" if kind == "handshake" else "http")
     body = bytes(1 << 20) if kind == "reads-nothing" else None
     fails(ERROR_DEADLINE, lambda: browser.ask("POST", url, body=body, budget_ms=150))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8  # of which 0.15 are the budget: whoever waited for the server would wait 10
     go_on.set()
     server.wait_until_closed()
 
