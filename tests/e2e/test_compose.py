@@ -40,6 +40,15 @@ def test_every_image_is_pinned_by_version(name: str) -> None:
         assert re.search(r":v?\d+\.\d+", image), image
 
 
+def test_the_collector_and_jaeger_are_the_ones_that_tests_run() -> None:
+    """Jaeger's module is v1.N where its image is v2.(N-63): one release has had both names since v1.63 was v2.0."""
+    modules = dict(re.findall(r"^\s+(\S+) v(\S+)", (ROOT / "tests/services/tracing/go.mod").read_text(), re.MULTILINE))
+    collector, jaeger = (SERVICES[name]["image"].split(":")[1] for name in ("otel-collector", "jaeger"))
+    assert collector == modules["go.opentelemetry.io/collector/otelcol"]
+    major, minor, patch = modules["github.com/jaegertracing/jaeger"].split(".")
+    assert (major, jaeger) == ("1", f"2.{int(minor) - 63}.{patch}")
+
+
 def _bases(build: Any) -> list[str]:
     folder, file = (
         (build["context"], build["dockerfile"]) if isinstance(build, dict) else (build, f"{build}/Dockerfile")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -23,10 +23,11 @@ import pytest
 
 from tests.e2e.stream import MODULES
 from tests.e2e.test_run import service, wait_until
+from tests.services import tracing
 from tests.services.compose import Compose, kafka_properties, postgres_settings
 from tests.services.connect import Connect
 from tests.services.kafka import KafkaBroker, free_ports
-from tests.services.monitoring import OtlpReceiver, Prometheus
+from tests.services.monitoring import Prometheus
 from tests.services.postgres import Postgres
 from tests.services.schema_registry import ApicurioRegistry
 from tests.services.topics import Kept, create_topic, read_topic
@@ -36,6 +37,9 @@ pytestmark = pytest.mark.services
 
 PAGE = Path(__file__).parents[2] / "docs" / "compose.md"
 WALKTHROUGH = re.compile(r"```sql\n(.*?)```", re.DOTALL)
+
+QUIET_PANELS = {"Lanes that need `penstock resume`", "Security events"}
+"""Of the dashboard: what shows nothing while all is well."""
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Shop:
     options: list[str]
     """Of `penstock run`."""
     prometheus: Prometheus
-    collector: OtlpReceiver
+    jaeger: tracing.Jaeger
     log: Path
 
     def psql(self, script: str) -> str:
@@ -95,27 +99,45 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "placed" and (name, value) != ("gift", False)}
 
 
+def dashboard() -> dict[str, str]:
+    """What Grafana asks Prometheus for, by the panel's title."""
+    text = Compose({}).mounted("grafana", "/var/lib/grafana/dashboards/penstock.json")
+    return {panel["title"]: target["expr"] for panel in json.loads(text)["panels"] for target in panel["targets"]}
+
+
+@contextmanager
+def traces(folder: Path) -> Iterator[tuple[tracing.Jaeger, str]]:
+    """Jaeger, and the address of the collector before it, as the file configures the two."""
+    grpc, http, taken, internal, pages = tracing.here(5)
+    file = Compose({"0.0.0.0:16686": pages, "0.0.0.0:16685": internal, "0.0.0.0:4317": taken})
+    shown = file.mounted("jaeger", "/etc/jaeger/jaeger.yaml")
+    file = Compose({"0.0.0.0:4317": grpc, "0.0.0.0:4318": http, "jaeger:4317": taken})
+    passed = file.mounted("otel-collector", "/etc/otelcol/config.yaml")
+    with tracing.Jaeger(folder, shown, int(pages.split(":")[1])) as jaeger, tracing.Collector(folder, passed):
+        yield jaeger, http
+
+
 @pytest.fixture
 def shop(
     start_broker: Callable[..., KafkaBroker], postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Shop]:
     """`postgres_server` only says whether PostgreSQL is there: this test breaks a server of its own."""
-    if (lacking := Prometheus.missing()) is not None:
+    if lacking := Prometheus.missing() or tracing.missing():
         if os.environ.get("PENSTOCK_REQUIRE_SERVICES") == "1":
-            pytest.fail(f"PENSTOCK_REQUIRE_SERVICES=1, but {lacking}: install prometheus", pytrace=False)
-        pytest.skip(f"needs Prometheus, and {lacking}: install prometheus")
+            pytest.fail(f"PENSTOCK_REQUIRE_SERVICES=1, but {lacking}: install prometheus, and Go 1.25", pytrace=False)
+        pytest.skip(f"needs Prometheus, the collector and Jaeger, and {lacking}: install prometheus, and Go 1.25")
     (port,) = free_ports(1)
     with ExitStack() as held:
         file = Compose({})
         kafka = start_broker(properties=kafka_properties(file.environment("kafka")))
         postgres = held.enter_context(Postgres(postgres_settings(file.command("postgres"))))
-        collector = held.enter_context(OtlpReceiver())
+        jaeger, collector = held.enter_context(traces(tmp_path / "traces"))
         schemas = held.enter_context(ApicurioRegistry(tmp_path / "schemas"))
         addresses = {
             "kafka:9092": kafka.bootstrap,
             "0.0.0.0:9464": f"127.0.0.1:{port}",
             "penstock:9464": f"127.0.0.1:{port}",
-            "otel-collector:4318": collector.address,
+            "otel-collector:4318": collector,
             "schema-registry:8080": f"127.0.0.1:{schemas.port}",
         }
         file = Compose(addresses)
@@ -136,7 +158,7 @@ def shop(
         assert run[:2] == ["run", "/etc/penstock/registry.yaml"]
         metrics = file.mounted("prometheus", "/etc/prometheus/prometheus.yml")
         prometheus = held.enter_context(Prometheus(tmp_path / "prometheus", metrics))
-        yield Shop(kafka, postgres, connect, registry, run[2:], prometheus, collector, tmp_path / "log")
+        yield Shop(kafka, postgres, connect, registry, run[2:], prometheus, jaeger, tmp_path / "log")
 
 
 def insert(first: int, count: int) -> str:
@@ -177,7 +199,8 @@ def test_changes_of_every_kind_arrive_enriched(shop: Shop) -> None:
         assert sorted(operations(copied())) == ["c", "r", "r", "t"]
         emitted = 'penstock_records_total{route="customers",outcome="emitted"} == 4'
         assert shop.prometheus.wait_for(emitted, 30)[0]["metric"]["job"] == "penstock"
-        wait_until(lambda: "transform mask-email" in shop.collector.spans, 30, process, shop.log)
+        wait_until(lambda: "transform mask-email" in shop.jaeger.spans("penstock"), 30, process, shop.log)
+        assert "penstock" in shop.jaeger.services()
         wait_until(lambda: len(read_topic(shop.kafka.bootstrap, "customers.avro")) == 4, 30, process, shop.log)
         tail = ["tail", "customers.avro", "--registry", str(shop.registry), "--from-beginning"]
         shown = subprocess.run(
@@ -192,6 +215,9 @@ def test_changes_of_every_kind_arrive_enriched(shop: Shop) -> None:
             shop.psql(statements)
         wait_until(lambda: len(letters()) == 1, 30, process, shop.log)
         wait_until(lambda: shop.folded()[1001]["status"] == "paid", 30, process, shop.log)
+        for title, expression in dashboard().items():
+            if title not in QUIET_PANELS:
+                shop.prometheus.wait_for(expression, 30)
     (letter,) = letters()
     assert letter.key == b'{"id":1002}' and dict(letter.headers)["penstock.violation"] == b"rejected"
     assert shop.folded()[1001]["total"] == "37.50"

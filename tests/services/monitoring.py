@@ -1,4 +1,4 @@
-"""What watches penstock, for tests: a real Prometheus, and somebody who takes OTLP over HTTP as a collector does. Knows no pytest."""
+"""What watches penstock's metrics, for tests: a real Prometheus. Knows no pytest."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import contextlib
 import json
 import shutil
 import subprocess
-import threading
 import time
 import urllib.parse
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.services.kafka import free_ports
 
@@ -65,40 +61,3 @@ class Prometheus:
                 raise RuntimeError(f"Prometheus has no {expression}:\n{(self._folder / 'log').read_text()[-2000:]}")
             time.sleep(0.2)
         return found
-
-
-class OtlpReceiver:
-    """Takes traces over OTLP/HTTP; a context manager."""
-
-    def __init__(self) -> None:
-        self.spans: set[str] = set()
-        """Names of all that came."""
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                request = ExportTraceServiceRequest.FromString(body)
-                for resource in request.resource_spans:
-                    for scope in resource.scope_spans:
-                        receiver.spans.update(span.name for span in scope.spans)
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    @property
-    def address(self) -> str:
-        """`host:port`."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> OtlpReceiver:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
