@@ -23,7 +23,8 @@ from schemas.event import Event, Headers
 from schemas.records import Block, Records
 
 _MODULE = Path(__file__).with_name("record_codec.wasm")
-_MEMORY_BYTES_MAX = 256 << 20
+MEMORY_BYTES_MAX = 256 << 20
+"""Of one codec; what needs more goes as single events."""
 _IDLE_BYTES_MAX = 16 << 20
 """An instance that one huge batch made larger than this is not kept."""
 _IDLE_MAX = 16
@@ -35,7 +36,8 @@ _decode = Decoder(list[tuple[int, int, bytes | None, bytes | None, Headers]]).de
 class Codecs:
     """Implements `schemas.records.RecordReader`; any thread may lease."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes_max: int = MEMORY_BYTES_MAX) -> None:
+        self._memory_bytes_max = memory_bytes_max
         self._link: Link | None = None
         self._idle: deque[Codec] = deque()
         self._lock = threading.Lock()
@@ -117,7 +119,7 @@ class Codecs:
     def _linked(self) -> Link:
         with self._lock:
             if self._link is None:
-                self._link = _link()
+                self._link = _link(self._memory_bytes_max)
             return self._link
 
 
@@ -127,11 +129,11 @@ def codecs() -> Codecs:
     return Codecs()
 
 
-def _link() -> Link:
+def _link(memory_bytes_max: int) -> Link:
     engine = _engine()
     module = _compiled(engine)
     places = {export.name: at for at, export in enumerate(module.exports)}
-    limits = StoreLimits(_MEMORY_BYTES_MAX, table_elements=1024, instances=1, tables=1, memories=1)
+    limits = StoreLimits(memory_bytes_max, table_elements=1024, instances=1, tables=1, memories=1)
     return choose().link(
         LinkPlan(
             engine=engine,

@@ -313,13 +313,14 @@ def test_what_a_worn_guest_said_is_forgotten_when_a_fresh_one_is_asked(sandbox: 
 
 
 def test_records_that_are_too_much_for_the_codec_go_as_single_events(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its memory is bounded; what a batch holds together may be more than that, though no section is."""
-    section = records_of([Event(n, n, None, bytes(4_000)) for n in range(1_000)]).blocks[0:10]
-    (first, *_) = section
-    huge = Records([first] * 700, codecs())
-    assert sum(len(block.section) for block in huge.blocks) > 256 << 20
+    small = Codecs(memory_bytes_max=16 << 20)
+    monkeypatch.setattr("sandbox.session.codecs", lambda: small)
+    first, *_ = records_of([Event(n, n, None, bytes(4_000)) for n in range(1_000)]).blocks
+    huge = Records([first] * 60, small)
+    assert sum(len(block.section) for block in huge.blocks) > 16 << 20
     session = sandbox.load(spec("passthrough", module=MODULES / "passthrough.wasm")).session()
     try:
         report = session.run(Batch(LANE, huge))
