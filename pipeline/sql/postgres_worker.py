@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,10 @@ BURY = """INSERT INTO penstock.dead_letters
   (id, trigger, before, after, enqueued_at, kind, code, message, module_sha256, limits, attempts)
   SELECT id, trigger, before, after, enqueued_at, %(kind)s, %(code)s, %(message)s, %(sha256)s, %(limits)s, attempts + 1
   FROM penstock.queue WHERE id = %(id)s"""
-ITS_FAULT = ("22", "23")
-"""Classes of SQLSTATE that say the row is at fault: data exceptions, broken constraints."""
+ITS_FAULT = ("22", "23", "54")
+"""Classes of SQLSTATE that say the row is at fault: data exceptions, broken constraints, what is too large for an index."""
+HELD_UP = ("57014", "55P03")
+"""The statement or its locks took longer than the role may wait: this event's insert only, though psycopg calls it operational."""
 RECONNECT_S_MAX = 30.0
 FAULT_KIND = "module"
 """In the place of a violation's kind: no event is to blame, the module could not be called."""
@@ -54,6 +56,8 @@ class Entry:
     trigger: Trigger | None
     """None when its definition is gone."""
     argument: dict[str, Any]
+    unreadable: str = ""
+    """Why its rows cannot be read; they are not in the argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,12 @@ class QueueWorker:
                 problem = f"the trigger {entry.argument['trigger']!r} is not defined any more"
                 found[entry.id] = ConfigError(Fault(problem, "register it again", path="penstock.triggers"))
                 continue
+            if entry.unreadable:
+                found[entry.id] = Death(ViolationKind.DECODE, entry.unreadable)
+                continue
+            if lacks := _lacks(entry.trigger, entry.argument):
+                found[entry.id] = lacks
+                continue
             try:
                 encode_arguments([entry.argument])
             except (TypeError, ValueError) as error:
@@ -228,12 +238,15 @@ class QueueWorker:
                 )
                 if trigger.into:
                     await _insert(connection, entry, trigger, json.dumps(changes))
+                    # what is deferred would fail at the commit, and with it everybody else's events, again and again
+                    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except Error as error:
             state = error.sqlstate or ""
-            if isinstance(error, OperationalError):
+            if isinstance(error, OperationalError) and not state.startswith((*ITS_FAULT, *HELD_UP)):
                 raise
             if not state.startswith(ITS_FAULT):
-                remedy = "let the worker's role insert into it"
+                held_up = state in HELD_UP
+                remedy = "see what it waits for" if held_up else "let the worker's role insert into it"
                 return ConfigError(Fault(_first_line(error), remedy, path=f"{trigger.name}.into"))
             return Death(ViolationKind.SCHEMA, _first_line(error), state, call.module_sha256, call.limits)
         return None
@@ -270,7 +283,20 @@ def _entry(
     if definition is None:
         return Entry(identity, attempts, None, {"trigger": name})
     trigger = msgspec.json.decode(definition, type=Trigger)
-    return Entry(identity, attempts, trigger, trigger.argument(_row(before), _row(after)))
+    try:
+        return Entry(identity, attempts, trigger, trigger.argument(_row(before), _row(after)))
+    except RecursionError:
+        return Entry(identity, attempts, trigger, {}, "its row holds JSON that is nested too deep to be read")
+
+
+def _lacks(trigger: Trigger, argument: Mapping[str, Any]) -> ConfigError | None:
+    """Why the guest is not called: of a row that this event has, nothing was queued."""
+    wanted = {"before": trigger.event.has_before, "after": trigger.event.has_after}
+    missing = next((name for name, is_there in wanted.items() if is_there and argument[name] is None), None)
+    if missing is None:
+        return None
+    problem = f"nothing of the row {missing} the change was queued: {trigger.table!r} had none of the trigger's columns"
+    return ConfigError(Fault(problem, "register it again if they were renamed", path=f"{trigger.name}.columns"))
 
 
 def _row(text: str | None) -> dict[str, Any] | None:

@@ -296,6 +296,76 @@ def test_a_target_that_is_gone_holds_up_nothing_else(
     assert rows(db, "SELECT id FROM target") == [(1,)]
 
 
+def test_a_row_that_cannot_be_read_is_a_dead_letter_and_not_the_end_of_the_worker(
+    db: psycopg.Connection[Any], triggers: PostgresTriggers, executor: ProcedureExecutor, dsn: str
+) -> None:
+    """PostgreSQL nests JSON deeper than Python reads it."""
+    triggers.register_trigger("t", "clerk", "approve", Event.AFTER_INSERT)
+    db.execute("INSERT INTO orders (id, extra) VALUES (1, %s::jsonb), (2, '1')", ("[" * 3000 + "]" * 3000,))
+    assert drain(executor, dsn) == 2
+    assert rows(db, "SELECT (after ->> 'id')::int, kind FROM penstock.dead_letters") == [(1, ViolationKind.DECODE)]
+    assert rows(db, "SELECT count(*) FROM penstock.results") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("hurdle", "code"),
+    [
+        ("CREATE INDEX ON orders (status)", "54000"),
+        (
+            """CREATE TABLE states (status text PRIMARY KEY);
+            ALTER TABLE orders ADD FOREIGN KEY (status) REFERENCES states DEFERRABLE INITIALLY DEFERRED""",
+            "23503",
+        ),
+    ],
+    ids=["an index that cannot hold it", "a constraint that is deferred"],
+)
+def test_a_row_that_its_table_refuses_late_costs_only_itself(
+    db: psycopg.Connection[Any], executor: ProcedureExecutor, dsn: str, hurdle: LiteralString, code: str
+) -> None:
+    inbox_before(db, executor)
+    db.execute(hurdle)
+    db.execute("INSERT INTO inbox (id, status) SELECT 1, string_agg(md5(i::text), '') FROM generate_series(1, 500) i")
+    db.execute("INSERT INTO inbox (id) VALUES (2)")
+    assert drain(executor, dsn) == 2
+    assert rows(db, "SELECT kind, code FROM penstock.dead_letters") == [(ViolationKind.SCHEMA, code)]
+    assert rows(db, "SELECT id FROM orders") == [(2,)]
+
+
+def test_a_row_whose_insert_takes_too_long_holds_up_nothing_else(
+    db: psycopg.Connection[Any], executor: ProcedureExecutor, dsn: str
+) -> None:
+    inbox_before(db, executor)
+    db.execute(
+        """CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.id = 1 THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$;
+        CREATE TRIGGER dawdle BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION dawdle()"""
+    )
+    db.execute("INSERT INTO inbox (id) VALUES (1), (2)")
+    assert drain(executor, dsn + " options='-c statement_timeout=1s'", backoff_s=3600) == 2
+    assert rows(db, "SELECT id FROM orders") == [(2,)]
+    ((attempts, why),) = rows(db, "SELECT attempts, last_error FROM penstock.queue")
+    assert attempts == 1 and "statement timeout" in why
+
+
+def test_columns_that_are_gone_are_said_and_hold_up_nothing(
+    db: psycopg.Connection[Any], executor: ProcedureExecutor, dsn: str
+) -> None:
+    inbox_before(db, executor, columns=["total"])
+    db.execute("ALTER TABLE inbox RENAME total TO amount")
+    db.execute("INSERT INTO inbox (id) VALUES (1)")
+    assert drain(executor, dsn, backoff_s=3600) == 1
+    ((why,),) = rows(db, "SELECT last_error FROM penstock.queue")
+    assert "'inbox' had none of the trigger's columns — register it again" in why
+    assert rows(db, "SELECT count(*) FROM orders") == [(0,)]
+
+
+def inbox_before(db: psycopg.Connection[Any], executor: ProcedureExecutor, **options: Any) -> None:
+    """Whose rows reach `orders` when the guest has approved of them."""
+    db.execute("CREATE TABLE inbox (LIKE orders)")
+    triggers = PostgresTriggers(db, executor, "inbox")
+    triggers.register_trigger("t", "clerk", "approve", Event.AFTER_INSERT, into="orders", **options)
+
+
 def test_who_writes_the_table_has_no_way_to_the_queue(
     db: psycopg.Connection[Any], triggers: PostgresTriggers, postgres_server: Postgres, dsn: str
 ) -> None:
