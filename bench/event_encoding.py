@@ -31,7 +31,7 @@ from typing import Any
 from bench import results
 from bench.bounds import Bounds, ratio
 from bench.contenders import MODULES, ROOT, Figures, Setting, run_penstock
-from bench.kafka import PARTITIONS, SOURCE, check, show
+from bench.kafka import PARTITIONS, SOURCE, measure
 from bench.orders import fill, order
 from pipeline.workshop.build import compile_project
 from pipeline.workshop.project import read_project
@@ -72,22 +72,6 @@ def runs(ways: dict[str, tuple[Path, str]]) -> dict[str, Callable[..., Figures]]
         name: partial(run_penstock, through=f"{{module: {module}, encoding: {encoding}, config: {config}}}")
         for name, (module, encoding) in ways.items()
     }
-
-
-def measure(setting: Setting, rounds: int, ways: dict[str, tuple[Path, str]]) -> dict[str, list[Figures]]:
-    """Figures of each way, round by round, after one that warms up the broker and checks every output."""
-    taken: dict[str, list[Figures]] = {name: [] for name in ways}
-    names, run = list(ways), runs(ways)
-    for number in range(rounds + 1):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            figures = run[name](setting, f"{name}{number}", keep=number == 0)
-            if number == 0:
-                check(setting, name, f"{name}0")
-            else:
-                taken[name].append(figures)
-            print(f"round {number} of {rounds}  {show(name, figures)}", file=sys.stderr, flush=True)
-    return taken
 
 
 def crossings(ways: dict[str, tuple[Path, str]]) -> dict[str, dict[str, float]]:
@@ -144,7 +128,7 @@ def main() -> None:
             create_topic(broker.bootstrap, SOURCE, PARTITIONS)
             fill(broker.bootstrap, SOURCE, PARTITIONS, options.events)
             setting = Setting(broker, SOURCE, PARTITIONS, options.events, Path(folder))
-            figures = summary(options.events, measure(setting, options.rounds, ways))
+            figures = summary(options.events, measure(setting, options.rounds, runs(ways)))
     for name, found in figures["ratios"].items():
         bounds = Bounds(found["mean"], found["low"], found["high"])
         verdict = f" (bar {BAR:g}: {'met' if found['mean'] >= BAR else 'not met'})" if name == "raw" else ""

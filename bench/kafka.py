@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -47,13 +47,14 @@ CONTENDERS: dict[str, Run] = {
 }
 
 
-def measure(setting: Setting, rounds: int, names: list[str]) -> dict[str, list[Figures]]:
+def measure(setting: Setting, rounds: int, contenders: Mapping[str, Run]) -> dict[str, list[Figures]]:
     """Figures of each contender, round by round, after one round that warms up the broker and checks every output."""
+    names = list(contenders)
     taken: dict[str, list[Figures]] = {name: [] for name in names}
     for number in range(rounds + 1):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            figures = CONTENDERS[name](setting, f"{name}{number}", keep=number == 0)
+            figures = contenders[name](setting, f"{name}{number}", keep=number == 0)
             if number == 0:
                 check(setting, name, f"{name}0")
             else:
@@ -129,7 +130,7 @@ def main() -> None:
         create_topic(broker.bootstrap, SOURCE, PARTITIONS)
         fill(broker.bootstrap, SOURCE, PARTITIONS, options.events)
         setting = Setting(broker, SOURCE, PARTITIONS, options.events, Path(folder))
-        figures = summary(options.events, measure(setting, options.rounds, names))
+        figures = summary(options.events, measure(setting, options.rounds, {name: CONTENDERS[name] for name in names}))
     for name, found in figures["ratios"].items():
         print(
             f"{name:>15}: penstock is {Bounds(found['mean'], found['low'], found['high'])} times as fast {verdict(found)}"
