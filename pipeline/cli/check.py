@@ -23,7 +23,8 @@ from sandbox import Sandbox
 from sandbox.modules import usual_instance
 from sandbox.process.confinement import Posture
 from schemas.errors import ConfigError, Fault
-from schemas.specs import IsolationLevel, Registry, RouteSpec, TransformerSpec
+from schemas.specs import FormatSpec, IsolationLevel, Registry, RouteSpec, TransformerSpec
+from schemas.units import format_duration
 
 _EXIT_FAULTS = 2
 
@@ -123,6 +124,18 @@ def _route(route: RouteSpec) -> dict[str, Any]:
         "dead_letter": route.dead_letter,
         "group": route.group,
         "start": route.start,
+        "format": {"in": route.format_in.name, "out": route.format_out.name},
+        "contracts": [
+            {
+                "schema": one.schema,
+                "tables": sorted(one.tables),
+                "compatible": one.compatible.value,
+                "on_break": one.on_break.value,
+            }
+            for one in route.contracts
+        ],
+        "dedupe": asdict(route.dedupe) if route.dedupe else None,
+        "atomic": asdict(route.atomic) if route.atomic else None,
         "batch": asdict(route.batch),
     }
 
@@ -185,7 +198,8 @@ def _print_parts(findings: Findings, registry: Registry, console: Console) -> No
     console.print("[bold]routes[/]")
     for route in registry.routes.values():
         console.print(f"  {route.name:<{width}}  {escape(_route_line(route))}")
-        console.print(f"  {'':<{width}}  [dim]dead letters to {route.dead_letter}, group {escape(route.group)}[/]")
+        for line in (*_host_work(route), f"dead letters to {route.dead_letter}, group {route.group}"):
+            console.print(f"  {'':<{width}}  [dim]{escape(line)}[/]")
 
 
 def _transformer_line(spec: TransformerSpec) -> str:
@@ -199,6 +213,20 @@ def _transformer_line(spec: TransformerSpec) -> str:
 def _apart(spec: TransformerSpec) -> str:
     """How it is kept apart, where that is more than an instance."""
     return "" if spec.isolation is IsolationLevel.INSTANCE else f"its own {spec.isolation}, "
+
+
+def _host_work(route: RouteSpec) -> Iterator[str]:
+    """What penstock itself does with the route's events, where that is more than to pass them on."""
+    formats = (route.format_in.name, route.format_out.name)
+    if formats != (FormatSpec().name,) * 2:
+        yield f"values are {' → '.join(dict.fromkeys(formats))}"
+    for contract in route.contracts:
+        about = f" of {', '.join(sorted(contract.tables))}" if contract.tables else ""
+        yield f"rows{about} are held to {contract.schema}, compatible {contract.compatible}, else {contract.on_break}"
+    if route.dedupe is not None:
+        yield f"doubles by {', '.join(route.dedupe.by)} within {format_duration(route.dedupe.window_ms)} are dropped"
+    if route.atomic is not None:
+        yield f"source transactions stay whole, by {route.atomic.transaction_topic}"
 
 
 def _route_line(route: RouteSpec) -> str:

@@ -80,6 +80,28 @@ def test_as_data(path: Path) -> None:
     assert "hunter2" not in result.output
 
 
+def test_what_penstock_does_itself_is_summed_up_too(path: Path) -> None:
+    (path.parent / "orders.json").write_text('{"type": "object"}')
+    more = "format: {in: debezium-json, out: maxwell}, dedupe: {by: [source.lsn], window: 10m}, contract: {schema: orders.json, on_break: park}"
+    path.write_text(TEXT.replace("to: orders.out}", f"to: orders.out, {more}}}"))
+    said = plain(invoke("check", path).output)
+    assert "values are debezium-json → maxwell\n" in said
+    assert "rows are held to orders.json, compatible forward, else park\n" in said
+    assert "doubles by source.lsn within 10m are dropped\n" in said
+    (route,) = json.loads(invoke("check", path, "--json").output)["routes"]
+    assert route["format"] == {"in": "debezium-json", "out": "maxwell"}
+    assert route["dedupe"]["window_ms"] == 600_000 and route["contracts"][0]["on_break"] == "park"
+
+
+def test_source_transactions_are_summed_up(path: Path) -> None:
+    path.write_text(
+        TEXT.replace("from: /shop\\..*/", "from: [shop.orders, shop.transaction]").replace(
+            "to: orders.out}", "to: orders.out, atomic: source-transaction}"
+        )
+    )
+    assert "source transactions stay whole, by shop.transaction\n" in plain(invoke("check", path).output)
+
+
 def test_every_fault_with_its_place_and_remedy(path: Path) -> None:
     path.write_text(TEXT.replace("to: orders.out", "to: shop.out").replace("sound.wasm,", "sound.wasm, limit: 5,"))
     result = invoke("check", path)
