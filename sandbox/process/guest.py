@@ -11,6 +11,7 @@ import logging
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +23,7 @@ from sandbox.guest import RefusedConfig, SlowStart
 from sandbox.host import Gate, HostImport, HostState, Services, Use
 from sandbox.host.log import LINE_BYTES_LEAST
 from sandbox.memory import GuestMemory
-from sandbox.process.processes import Breach, Process, Processes, Spawner
+from sandbox.process.processes import Breach, Process, Processes, Spawner, Waiting
 from sandbox.process.protocol import (
     Boot,
     Call,
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from sandbox.components import ComponentPlan
     from sandbox.guest import GuestPlan
 
+WAITING_LEAST = 16
+"""Room for processes that wait, for each transformer: with many procedures the last ones called keep theirs."""
 MARGIN_MS = 2_000
 """What a process may take beyond a guest's deadline, which it keeps itself: a busy machine, large frames."""
 START_DEADLINES = 5
@@ -103,7 +106,10 @@ class Kennels:
         self._calls = calls
         self._debug = debug
         self._spawner: Spawner | None = None
-        self._all: list[Processes] = []
+        self._all: weakref.WeakSet[Processes] = weakref.WeakSet()
+        """Those that somebody still has, or that have a process waiting."""
+        self._waiting: dict[str, Waiting] = {}
+        """By transformer."""
         self._lock = threading.Lock()
 
     def plan(
@@ -119,8 +125,11 @@ class Kennels:
             if self._spawner is None:
                 self._spawner = Spawner()
             log_bytes = spec.limits.log_bytes_per_batch
-            processes = Processes(self._spawner, boot, code, log_bytes=log_bytes, idle_max=self._workers)
-            self._all.append(processes)
+            waiting = self._waiting.setdefault(spec.name, Waiting(max(self._workers, WAITING_LEAST)))
+            processes = Processes(
+                self._spawner, boot, code, log_bytes=log_bytes, idle_max=self._workers, waiting=waiting
+            )
+            self._all.add(processes)
         return ProcessPlan(
             name=spec.name,
             limits=spec.limits,
@@ -138,8 +147,8 @@ class Kennels:
     def close(self) -> None:
         """End all processes. Safe to repeat."""
         with self._lock:
-            everything, spawner = self._all, self._spawner
-            self._all, self._spawner = [], None
+            everything, spawner = list(self._all), self._spawner
+            self._spawner = None
         for one in everything:
             one.close()
         if spawner is not None:

@@ -204,18 +204,57 @@ class Spawner:
         )
 
 
+class Waiting:
+    """Processes of one transformer that wait for a guest. What it was loaded for several times (procedures, each with its function)
+    shares the room: one more lets the one go that has waited longest. Safe from any thread.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._all: deque[tuple[Processes, Process]] = deque()
+
+    def put(self, owner: Processes, process: Process) -> None:
+        """Let it wait, within the room there is and what its owner may have waiting."""
+        with self._lock:
+            own = [one for one in self._all if one[0] is owner]
+            surplus = own[:1] if len(own) >= owner.idle_max else []
+            self._all.append((owner, process))
+            surplus = surplus or ([self._all[0]] if len(self._all) > self._most else [])
+            for one in surplus:
+                self._all.remove(one)
+        for whose, unwanted in surplus:
+            whose.drop(unwanted)
+
+    def take(self, owner: Processes) -> Process | None:
+        """One of this owner's, if any waits."""
+        with self._lock:
+            found = next((one for one in self._all if one[0] is owner), None)
+            if found is None:
+                return None
+            self._all.remove(found)
+            return found[1]
+
+
 class Processes:
     """Those of one transformer. Safe from any thread; at most as many as there are guests alive, and `idle_max` that wait for one."""
 
     def __init__(
-        self, spawner: Spawner, boot: Boot, plain: tuple[bytes, bytes], *, log_bytes: int, idle_max: int
+        self,
+        spawner: Spawner,
+        boot: Boot,
+        plain: tuple[bytes, bytes],
+        *,
+        log_bytes: int,
+        idle_max: int,
+        waiting: Waiting | None = None,
     ) -> None:
         self._spawner = spawner
         self.boot = boot
         self._plain = plain
         self._control_bytes_max = CONTROL_BYTES_MAX + 4 * log_bytes
-        self._idle_max = idle_max
-        self._idle: deque[Process] = deque()
+        self.idle_max = idle_max
+        self._waiting = waiting or Waiting(idle_max)
         self._all: set[Process] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -230,7 +269,7 @@ class Processes:
             with self._lock:
                 if self._closed:
                     raise RuntimeError("the sandbox is closed")
-                process = self._idle.popleft() if self._idle else None
+            process = self._waiting.take(self)
             if process is None:
                 return self._start()
             if process.is_alive():
@@ -239,12 +278,11 @@ class Processes:
 
     def give_back(self, process: Process) -> None:
         """It may be leased again, if it is still good."""
-        with self._lock:
-            is_wanted = not self._closed and len(self._idle) < self._idle_max and process.worked_s < WEAR_SECONDS_MAX
-            if is_wanted and not (process.is_over or process.owes) and process.is_silent():
-                self._idle.append(process)
-                return
-        self.drop(process)
+        is_wanted = not self._closed and process.worked_s < WEAR_SECONDS_MAX
+        if is_wanted and not (process.is_over or process.owes) and process.is_silent():
+            self._waiting.put(self, process)
+        else:
+            self.drop(process)
 
     def drop(self, process: Process) -> None:
         """End it. Safe to repeat."""
@@ -262,7 +300,8 @@ class Processes:
         with self._lock:
             self._closed = True
             everything, self._all = self._all, set()
-            self._idle.clear()
+        while self._waiting.take(self):
+            pass
         for one in everything:
             one.end()
 
