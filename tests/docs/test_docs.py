@@ -2,6 +2,7 @@
 
 A fenced `console` block holds commands behind `$ `. A comment before it says what it needs: `<!-- kafka -->` a broker,
 `<!-- kafka, stops by SIGTERM -->` a service that runs until it is told to stop, `<!-- exits 2 -->` that it is meant to fail.
+What stands behind `<!-- shows PATH -->` is that file.
 The pages in docs/guests/ are walked through as a whole, in an empty folder: `test_guest_pages.py`.
 """
 
@@ -123,6 +124,18 @@ def test_python_examples(page: Path) -> None:
         [sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "<!-- shows " in page.read_text()], ids=lambda page: page.name
+)
+def test_what_is_shown_of_a_file_is_the_file(page: Path) -> None:
+    shown = [
+        block for block in _BLOCK.finditer(page.read_text()) if (block["needs"] or "").strip().startswith("shows ")
+    ]
+    assert shown
+    for block in shown:
+        assert (ROOT / block["needs"].strip().removeprefix("shows ")).read_text() == block["body"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

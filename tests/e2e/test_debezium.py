@@ -24,7 +24,7 @@ import pytest
 from tests.e2e.stream import MODULES
 from tests.e2e.test_run import service, wait_until
 from tests.services import tracing
-from tests.services.compose import Compose, kafka_properties, postgres_settings
+from tests.services.compose import ROOT, Compose, kafka_properties, postgres_settings
 from tests.services.connect import Connect
 from tests.services.kafka import KafkaBroker, free_ports
 from tests.services.monitoring import Prometheus
@@ -35,7 +35,7 @@ from tests.services.topics import Kept, create_topic, read_topic
 pytestmark = pytest.mark.services
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "compose.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "compose.md")
 WALKTHROUGH = re.compile(r"```sql\n(.*?)```", re.DOTALL)
 
 QUIET_PANELS = {"Lanes that need `penstock resume`", "Security events"}
@@ -211,10 +211,11 @@ def test_changes_of_every_kind_arrive_enriched(shop: Shop) -> None:
         assert any(row["gift"] for row in shop.folded().values())
         letters = lambda: read_topic(shop.kafka.bootstrap, "orders.enriched.dead-letter")  # noqa: E731
         assert letters() == []
-        for statements in WALKTHROUGH.findall(PAGE.read_text()):
+        for statements in WALKTHROUGH.findall("".join(page.read_text() for page in PAGES)):
             shop.psql(statements)
         wait_until(lambda: len(letters()) == 1, 30, process, shop.log)
-        wait_until(lambda: shop.folded()[1001]["status"] == "paid", 30, process, shop.log)
+        for row in (1001, 2001):
+            wait_until(lambda row=row: shop.folded()[row]["status"] == "paid", 30, process, shop.log)  # type: ignore[misc]
         for title, expression in dashboard().items():
             if title not in QUIET_PANELS:
                 shop.prometheus.wait_for(expression, 30)
