@@ -29,6 +29,7 @@ INT64 = range(-(1 << 63), 1 << 63)
 TRIGGER_DEPTH_MAX = 32
 """SQLite's own bound is 1000 triggers that fire each other, each of which may take a deadline."""
 DECODED_MAX = 1_000
+"""Triggers whose text, and whose last answer, are kept."""
 
 Value = int | float | str | bytes | None
 
@@ -232,6 +233,8 @@ class Door:
         except ValueError as error:
             raise GuestFailed(f"{call.transformer}.{call.function}: {ViolationKind.BAD_OUTPUT}: {error}") from None
         if changes:
+            if len(self._changes) >= DECODED_MAX:  # more than are at work: names that the SQL makes up
+                self._changes.clear()
             self._changes[trigger.name] = changes
         return int(bool(changes))
 

@@ -71,6 +71,9 @@ class SqliteTriggers:
         check_columns(chosen, found.columns, "columns", place)
         check_columns(rewrites, found.settable, "rewrites", place)
         self._check_fit(event, chosen, rewrites)
+        if rewrites and not found.key:
+            problem = f"{place[:100]!r} has columns that hide its rowid, so no row can be told from others"
+            raise ConfigError(Fault(problem, f"rename one of {', '.join(ROWID_NAMES)}", path="rewrites"))
         self._connection.door.executor.prepare(module, function, profile=profile, left=WITHOUT_EFFECT)
         trigger = Trigger(
             name=name,

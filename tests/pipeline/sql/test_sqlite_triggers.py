@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.sql import Call, Event, GuestFailed, GuestRejected, ProcedureExecutor, SqliteTriggers, connect
+from pipeline.sql import sqlite as door
 from pipeline.sql.sqlite import WasmConnection
 from sandbox.host import known_imports
 from schemas.errors import ConfigError, ModuleFault, PenstockError
@@ -379,3 +380,38 @@ def test_a_guest_that_could_write_elsewhere_is_called_by_no_statement(make_execu
 
 def test_the_writes_are_all_there() -> None:
     assert {name for name in WRITES if ("penstock", name) in known_imports()} >= {"kv_put", "kv_delete", "db_execute"}
+
+
+def test_a_table_that_hides_its_rowid_cannot_be_rewritten_and_says_so(
+    db: WasmConnection, triggers: SqliteTriggers
+) -> None:
+    db.execute("CREATE TABLE hidden (rowid TEXT, _rowid_ TEXT, oid TEXT, status TEXT)")
+    says = "rewrites: 'hidden' has columns that hide its rowid, .* — rename one of rowid, _rowid_, oid"
+    with pytest.raises(ConfigError, match=says):
+        triggers.register_trigger("t", "clerk", "check", Event.AFTER_INSERT, table="hidden", rewrites=["status"])
+    triggers.register_trigger("t", "clerk", "refuse", Event.AFTER_INSERT, table="hidden")
+    with pytest.raises(GuestRejected):
+        db.execute("INSERT INTO hidden VALUES (1, 2, 3, 'x')")
+
+
+def test_names_that_sql_makes_up_are_not_kept_for_ever(db: WasmConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "DECODED_MAX", 10)
+    definition = """'{"name":"' || value || '","module":"clerk","function":"check","event":"after-insert","table":"t",
+      "columns":["status"],"rewrites":["status"]}'"""
+    numbers = "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 50)"
+    assert rows(db, f"{numbers} SELECT sum(wasm_trigger({definition}, 'x')) FROM n") == [(50,)]
+    assert len(db.door._changes) <= 10 and len(db.door._triggers) <= 10
+
+
+def test_replacing_a_row_fires_no_delete_trigger_unless_triggers_are_recursive(
+    db: WasmConnection, triggers: SqliteTriggers
+) -> None:
+    """What docs/sql.md warns of is SQLite's own doing."""
+    triggers.register_trigger("guard", "clerk", "refuse", Event.BEFORE_DELETE)
+    db.execute("INSERT INTO orders (id, total) VALUES (1, 1)")
+    db.execute("INSERT OR REPLACE INTO orders (id, total) VALUES (1, 2)")
+    assert rows(db) == [(1, 2.0, None)]
+    db.execute("PRAGMA recursive_triggers = ON")
+    with pytest.raises(GuestRejected):
+        db.execute("INSERT OR REPLACE INTO orders (id, total) VALUES (1, 3)")
+    assert rows(db) == [(1, 2.0, None)]
