@@ -4,7 +4,8 @@ The queue is a table, and it is the truth: it has an event if and only if the tr
 who works it off (`postgres_worker`). Why there is no BEFORE: docs/adr/0017.
 
 Threat: writers of the tables are not trusted with the queue. The function that fills it runs as the role that installed it, with a
-search path of its own, and only that role may make triggers of it; give it a role without other powers.
+search path of its own, and only that role may make triggers of it; give it a role without other powers. Whoever owns a column's type is trusted
+with that role all the same: to_jsonb calls a cast to json that the owner defined, and there is no way to ask it not to.
 """
 
 from __future__ import annotations

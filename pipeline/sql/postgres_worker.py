@@ -31,9 +31,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("penstock.sql")
 
-TAKE = """SELECT q.id, q.before::text, q.after::text, q.attempts, t.definition::text, q.trigger
-  FROM penstock.queue q LEFT JOIN penstock.triggers t ON t.name = q.trigger
-  WHERE q.due_at <= clock_timestamp() ORDER BY q.id LIMIT %s FOR UPDATE OF q SKIP LOCKED"""
+BYTES_MAX = 32 << 20
+"""Of rows as JSON that are taken together. Decoding multiplies a hostile text by about 20."""
+TAKE = """WITH taken AS MATERIALIZED (
+    SELECT q.id, q.before::text AS before, q.after::text AS after, q.attempts, t.definition::text AS definition, q.trigger
+    FROM penstock.queue q LEFT JOIN penstock.triggers t ON t.name = q.trigger
+    WHERE q.due_at <= clock_timestamp() ORDER BY q.id LIMIT %(events)s FOR UPDATE OF q SKIP LOCKED),
+  sized AS (
+    SELECT *, sum(coalesce(octet_length(before), 0) + coalesce(octet_length(after), 0)) OVER (ORDER BY id) AS size FROM taken)
+  SELECT id, CASE WHEN size <= %(bytes)s THEN before END, CASE WHEN size <= %(bytes)s THEN after END, attempts, definition,
+    trigger, size::bigint FROM sized ORDER BY id"""
+"""`size` is that of the row and all before it."""
 BURY = """INSERT INTO penstock.dead_letters
   (id, trigger, before, after, enqueued_at, kind, code, message, module_sha256, limits, attempts)
   SELECT id, trigger, before, after, enqueued_at, %(kind)s, %(code)s, %(message)s, %(sha256)s, %(limits)s, attempts + 1
@@ -56,8 +64,8 @@ class Entry:
     trigger: Trigger | None
     """None when its definition is gone."""
     argument: dict[str, Any]
-    unreadable: str = ""
-    """Why its rows cannot be read; they are not in the argument."""
+    death: Death | None = None
+    """Why its rows cannot be read; they are not in the argument then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +172,9 @@ class QueueWorker:
     async def _step(self, connection: AsyncConnection[Any]) -> int:
         """One transaction; how many events it took."""
         async with connection.transaction():
-            rows = await (await connection.execute(TAKE, (self._events_max,))).fetchall()
+            wanted = {"events": self._events_max, "bytes": BYTES_MAX}
+            rows = await (await connection.execute(TAKE, wanted)).fetchall()
+            rows = [row for row in rows if row is rows[0] or row[-1] <= BYTES_MAX]  # the others the next time
             entries = [_entry(*row) for row in rows]
             judged = await self._judge(entries)
             for entry, outcome in zip(entries, judged, strict=True):
@@ -180,8 +190,8 @@ class QueueWorker:
                 problem = f"the trigger {entry.argument['trigger']!r} is not defined any more"
                 found[entry.id] = ConfigError(Fault(problem, "register it again", path="penstock.triggers"))
                 continue
-            if entry.unreadable:
-                found[entry.id] = Death(ViolationKind.DECODE, entry.unreadable)
+            if entry.death:
+                found[entry.id] = entry.death
                 continue
             if lacks := _lacks(entry.trigger, entry.argument):
                 found[entry.id] = lacks
@@ -278,15 +288,19 @@ async def _insert(connection: AsyncConnection[Any], entry: Entry, trigger: Trigg
 
 
 def _entry(
-    identity: int, before: str | None, after: str | None, attempts: int, definition: str | None, name: str
+    identity: int, before: str | None, after: str | None, attempts: int, definition: str | None, name: str, size: int
 ) -> Entry:
     if definition is None:
         return Entry(identity, attempts, None, {"trigger": name})
     trigger = msgspec.json.decode(definition, type=Trigger)
+    if size > BYTES_MAX:
+        message = f"its row has {size} bytes as JSON; {BYTES_MAX} is the most"
+        return Entry(identity, attempts, trigger, {}, Death(ViolationKind.MEMORY, message))
     try:
         return Entry(identity, attempts, trigger, trigger.argument(_row(before), _row(after)))
     except RecursionError:
-        return Entry(identity, attempts, trigger, {}, "its row holds JSON that is nested too deep to be read")
+        message = "its row holds JSON that is nested too deep to be read"
+        return Entry(identity, attempts, trigger, {}, Death(ViolationKind.DECODE, message))
 
 
 def _lacks(trigger: Trigger, argument: Mapping[str, Any]) -> ConfigError | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
-from pipeline.sql import Call, Event, PostgresTriggers, ProcedureExecutor, QueueWorker
+from pipeline.sql import Call, Event, PostgresTriggers, ProcedureExecutor, QueueWorker, postgres_worker
 from schemas.errors import ConfigError
 from schemas.outcome import ViolationKind
 from tests.pipeline.sql.conftest import Make
@@ -305,6 +305,32 @@ def test_a_row_that_cannot_be_read_is_a_dead_letter_and_not_the_end_of_the_worke
     assert drain(executor, dsn) == 2
     assert rows(db, "SELECT (after ->> 'id')::int, kind FROM penstock.dead_letters") == [(1, ViolationKind.DECODE)]
     assert rows(db, "SELECT count(*) FROM penstock.results") == [(1,)]
+
+
+def test_large_rows_are_taken_a_few_at_a_time_and_too_large_ones_not_at_all(
+    db: psycopg.Connection[Any],
+    triggers: PostgresTriggers,
+    executor: ProcedureExecutor,
+    dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres_worker, "BYTES_MAX", 1_000)
+    taken: list[int] = []
+    judge = QueueWorker._judge
+
+    async def noting(worker: QueueWorker, entries: Sequence[postgres_worker.Entry]) -> Any:
+        taken.append(len(entries))
+        return await judge(worker, entries)
+
+    monkeypatch.setattr(QueueWorker, "_judge", noting)
+    triggers.register_trigger("t", "clerk", "approve", Event.AFTER_INSERT, columns=["id", "status"])
+    for number, length in enumerate((300, 400, 500, 900, 2_000, 100, 200)):
+        db.execute("INSERT INTO orders (id, status) VALUES (%s, repeat('x', %s))", (number, length))
+    assert drain(executor, dsn) == 7
+    assert taken == [2, 1, 1, 1, 2, 0]
+    dead = rows(db, "SELECT (after ->> 'id')::int, kind, message FROM penstock.dead_letters")
+    assert dead == [(4, ViolationKind.MEMORY, "its row has 2023 bytes as JSON; 1000 is the most")]
+    assert rows(db, "SELECT count(*) FROM penstock.results") == [(6,)]
 
 
 @pytest.mark.parametrize(
