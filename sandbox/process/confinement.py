@@ -22,7 +22,9 @@ CPU_SECONDS = 3600
 """Of a process's whole life; the host replaces it before that."""
 DESCRIPTORS = 16
 DATA_SPARE_BYTES = 192 << 20
-"""What the host's own code in there, frames and their copies may take beyond the guest's memory."""
+"""What the host's own code in there, frames and their copies may take beyond the guest's memory. No bound for code that broke out: the kernel
+does not count shared and read-only mappings here. That one has `RESERVED_BYTES`.
+"""
 RESERVED_BYTES = 16 << 30
 """Of addresses, not memory: a guest's memory reserves 4 GiB and guards whatever its limit is."""
 
