@@ -7,37 +7,27 @@ import json as jsonlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from pipeline.demo.anything import AnyTable
-from pipeline.demo.shop import EVENTS_MIN, TOPICS, Shop
+from pipeline.demo.making import Made, in_format, rows, stories, with_ends
+from pipeline.demo.shop import TOPICS
 from pipeline.kafka.probe import probe
 from pipeline.kafka.producing import writing
 from pipeline.registry import load_registry
 from pipeline.registry.shape import did_you_mean
 from schemas.errors import ConfigError, Fault
-from schemas.event import Headers
+from schemas.formats.named import REGISTERED
 from schemas.specs import Registry, RouteSpec
 from schemas.topics import matches
 
 _INTERRUPTED = 130
 _TICK_S = 0.05
 """With --rate, records go out in pieces of this length."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A record to be written."""
-
-    topic: str
-    key: bytes
-    value: bytes | None
-    headers: Headers = ()
 
 
 def produce(
@@ -59,20 +49,23 @@ def produce(
     seed: Annotated[int, typer.Option(help="Another number, other records; the same, the same.")] = 7,
     json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
 ) -> None:
-    """Write change events as Debezium writes them to a route's source topics. The topics must exist.
+    """Write change events in a route's format to its source topics. The topics must exist.
 
     Rows are created, updated and deleted, with tombstones; keys are the rows' ids. With --shop, only tables whose topics the route
-    reads. Exit code 130 when it is interrupted: what was written until then is said.
+    reads. For an atomic route the ENDs of transactions are written too, beyond --count. Formats with a schema registry are left to
+    those who have the schemas. Exit code 130 when it is interrupted: what was written until then is said.
 
     Example: penstock produce transformers/registry.yaml orders --shop --count 10000
     """
     loaded = load_registry(registry)
     chosen = _route(loaded, route)
     topics = _shop_topics(chosen) if shop else _topics(chosen, tuple(topic or ()))
-    made = _stories(topics, count, seed) if shop else _rows(topics, seed)
+    made = _in_its_words(chosen, islice(stories(topics, count, seed) if shop else rows(topics, seed), count))
+    if chosen.atomic is not None:
+        topics = (*topics, chosen.atomic.transaction_topic)
     account = _Account(time.monotonic())
     try:
-        asyncio.run(_write(loaded, topics, islice(made, count), rate, account))
+        asyncio.run(_write(loaded, topics, made, rate, account))
     except KeyboardInterrupt:
         account.tell(json=json)
         raise typer.Exit(_INTERRUPTED) from None
@@ -114,13 +107,13 @@ def _shop_topics(route: RouteSpec) -> tuple[str, ...]:
     return read
 
 
-def _stories(read: tuple[str, ...], count: int, seed: int) -> Iterator[Made]:
-    """The shop's records of these topics, one story after the other."""
-    while True:
-        for event in Shop(max(EVENTS_MIN, 4 * count), seed=seed, started_ms=time.time_ns() // 1_000_000):
-            if event.topic in read:
-                yield Made(event.topic, event.key, event.value, event.headers)
-        seed += 1
+def _in_its_words(route: RouteSpec, made: Iterator[Made]) -> Iterator[Made]:
+    """Records as the route reads them. Raises ConfigError."""
+    if (name := route.format_in.name) in REGISTERED:
+        problem = f"the route {route.name} reads {name}, whose schemas belong to the tables"
+        remedy = f"produce to a route with format: {{in: debezium-json, out: {name}}} that writes to its topics"
+        raise ConfigError(Fault(problem, remedy, path=f"routes.{route.name}.format"))
+    return in_format(made if route.atomic is None else with_ends(made, route.atomic), route.format_in)
 
 
 def _topics(route: RouteSpec, named: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,7 +122,7 @@ def _topics(route: RouteSpec, named: tuple[str, ...]) -> tuple[str, ...]:
         if named:
             problem, remedy = f"the route {route.name} names its topics itself", "leave --topic out"
             raise ConfigError(Fault(problem, remedy, path="--topic"))
-        return route.sources
+        return tuple(one for one in route.sources if route.atomic is None or one != route.atomic.transaction_topic)
     foreign = [one for one in named if not matches(route.pattern, one)]
     if foreign:
         problem = f"the route {route.name} does not read {foreign[0]!r}"
@@ -138,15 +131,6 @@ def _topics(route: RouteSpec, named: tuple[str, ...]) -> tuple[str, ...]:
         remedy = "say which topic to write to: --topic NAME"
         raise ConfigError(Fault(f"the route {route.name} reads a pattern", remedy, path="--topic"))
     return named
-
-
-def _rows(topics: tuple[str, ...], seed: int) -> Iterator[Made]:
-    """A made-up table for each topic, in turns."""
-    now_ms = time.time_ns() // 1_000_000
-    tables = [(one, iter(AnyTable(one.rpartition(".")[2], seed=seed, started_ms=now_ms))) for one in topics]
-    for name, table in cycle(tables):
-        change = next(table)
-        yield Made(name, change.key, change.value)
 
 
 async def _write(

@@ -1,6 +1,6 @@
 """Change events of a table that does not exist: rows of a few columns that are created, updated and deleted.
 
-The same table, seed and start time give the same events, byte for byte.
+The same table, seed and envelope give the same events, byte for byte.
 """
 
 from __future__ import annotations
@@ -28,26 +28,25 @@ class Change:
 
 
 class AnyTable:
-    """An endless stream of changes of one table, with full before images. Iterate once."""
+    """An endless stream of changes of one table, with full before images: one record each, a delete with its tombstone. Iterate once."""
 
-    def __init__(self, table: str, *, seed: int = 7, started_ms: int) -> None:
-        """`started_ms`: milliseconds since the epoch, when the first change was made."""
+    def __init__(self, table: str, envelope: Envelope, *, seed: int = 7) -> None:
+        """`envelope` may be shared with other tables; who owns it says when a transaction begins."""
         self._table = table
         self._chance = Random(seed)  # noqa: S311 - made-up rows, no secrets
-        self._envelope = Envelope(started_ms)
+        self._envelope = envelope
         self._rows: list[dict[str, Any]] = []
         self._last = 0
 
-    def __iter__(self) -> Iterator[Change]:
+    def __iter__(self) -> Iterator[tuple[Change, ...]]:
         while True:
-            self._envelope.begin()
             draw = self._chance.random()
             if len(self._rows) < 2 or (draw < 0.55 and len(self._rows) < LIVE_MAX):
-                yield self._created()
+                yield (self._created(),)
             elif draw < 0.9:
-                yield self._updated()
+                yield (self._updated(),)
             else:
-                yield from self._deleted()
+                yield self._deleted()
 
     def _created(self) -> Change:
         self._last += 1
@@ -62,12 +61,11 @@ class AnyTable:
         self._rows[at] = after
         return self._change("u", before, after)
 
-    def _deleted(self) -> Iterator[Change]:
+    def _deleted(self) -> tuple[Change, Change]:
         at = self._chance.randrange(len(self._rows))
         self._rows[at], self._rows[-1] = self._rows[-1], self._rows[at]
         gone = self._change("d", self._rows.pop(), None)
-        yield gone
-        yield Change(gone.key, None)
+        return gone, Change(gone.key, None)
 
     def _change(self, op: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Change:
         row = after if after is not None else before
