@@ -22,7 +22,7 @@ from pipeline.sql.grants import WITHOUT_EFFECT
 from pipeline.sql.postgres import CHANNEL, require_psycopg
 from pipeline.sql.triggers import Trigger
 from sandbox.procedure import Call
-from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError
+from schemas.errors import ConfigError, Fault, ModuleFault, PenstockError, TransportError
 from schemas.outcome import ViolationKind
 from schemas.procedures import INTEGER_LEAST, INTEGER_MOST, encode_arguments
 
@@ -208,7 +208,7 @@ class QueueWorker:
                 calls = await self._executor.execute_batch(
                     trigger.module, trigger.function, arguments, profile=trigger.profile, left=WITHOUT_EFFECT
                 )
-            except (ModuleFault, ConfigError) as error:
+            except (ModuleFault, ConfigError, TransportError) as error:
                 found |= dict.fromkeys((one.id for one in group), error)
             else:
                 found |= {one.id: call for one, call in zip(group, calls, strict=True)}

@@ -48,7 +48,7 @@ from sandbox.stats import Counters
 from sandbox.text import cut, printable
 from sandbox.traps import Trouble
 from schemas.capabilities import Capability
-from schemas.errors import ModuleFault
+from schemas.errors import ModuleFault, TransportError
 from schemas.limits import Limits
 from schemas.outcome import LogLine, ViolationKind
 from schemas.specs import EngineSettings, TransformerSpec
@@ -213,7 +213,9 @@ class ProcessGuest:
         return self._process
 
     def start(self) -> None:
-        """A fresh instance in a process of its own, initialised and configured. Raises ModuleFault, SlowStart."""
+        """A fresh instance in a process of its own, initialised and configured. Raises ModuleFault, SlowStart; TransportError when this
+        machine gives no process, or somebody keeps ending them: that is no module's fault.
+        """
         assert not self.is_open
         try:
             self._start()
@@ -223,6 +225,8 @@ class ProcessGuest:
             try:
                 self._start()  # the process may have waited with a wound from before
             except Breach as second:
+                if second.is_foreign:
+                    raise TransportError(f"{self._plan.name}: cannot be started: {second.message}") from None
                 raise self._as_fault(second) from None
 
     def probe(self) -> None:

@@ -34,7 +34,7 @@ from sandbox.process.protocol import (
     decode_from_process,
     packed,
 )
-from schemas.errors import ModuleFault
+from schemas.errors import ModuleFault, TransportError
 from schemas.outcome import ViolationKind
 
 BOOT_SECONDS_MAX = 60.0
@@ -264,7 +264,9 @@ class Processes:
         """What holds them, by the word of the first one before it ran a guest."""
 
     def lease(self) -> Process:
-        """A process that is alive, started if none waits. Raises Breach, ModuleFault when it cannot do its work."""
+        """A process that is alive, started if none waits. Raises Breach, ModuleFault when it cannot do its work; TransportError when this
+        machine gives no process now.
+        """
         while True:
             with self._lock:
                 if self._closed:
@@ -306,16 +308,12 @@ class Processes:
             one.end()
 
     def _start(self) -> Process:
-        ours, theirs = socket.socketpair()
         try:
-            command = [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(os.getpid()), *sys.path]
-            popen = self._spawner.spawn(command, theirs)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        process = Process(popen, ours, self._control_bytes_max)
+            process = self._spawn()
+        except (
+            OSError
+        ) as error:  # no fault of the module's, and it passes: memory, descriptors or processes are used up
+            raise TransportError(f"{self.boot.name}: no process for its guests can be started: {error}") from None
         with self._lock:
             self._all.add(process)
             self.started += 1
@@ -325,6 +323,18 @@ class Processes:
             self.drop(process)
             raise
         return process
+
+    def _spawn(self) -> Process:
+        ours, theirs = socket.socketpair()
+        try:
+            command = [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(os.getpid()), *sys.path]
+            popen = self._spawner.spawn(command, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Process(popen, ours, self._control_bytes_max)
 
     def _boot_up(self, process: Process) -> None:
         ends = time.monotonic() + BOOT_SECONDS_MAX

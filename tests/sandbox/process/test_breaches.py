@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -18,9 +19,9 @@ from sandbox import Sandbox, Transformer
 from sandbox.host import HostImport
 from sandbox.process import guest as host_half
 from sandbox.process import processes
-from sandbox.process.processes import Processes, death
+from sandbox.process.processes import Process, Processes, Spawner, death
 from sandbox.session import Session
-from schemas.errors import ModuleFault
+from schemas.errors import ModuleFault, TransportError
 from schemas.outcome import Outcome, ViolationKind
 from schemas.specs import InstancePolicy, IsolationLevel
 from tests.sandbox.guests import LIMITS, batch, guest, kinds, spec, values, violation
@@ -152,6 +153,54 @@ def test_a_process_that_ends_between_batches_is_replaced_unseen(den: Den) -> Non
         os.kill(pid, number)
         assert kinds(transformer.run(batch([b"a"])).outcomes) == ["emitted"]
         assert kennel(transformer).pids() != [pid]
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_machine_that_gives_no_process_is_nobodys_fault(
+    den: Den, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A lane backs off from it; it used to be the end of the service."""
+
+    def refuse(command: list[str], channel: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    transformer = den.load()
+    session = transformer.session()
+    with monkeypatch.context() as patch:
+        patch.setattr(Spawner, "_spawn", staticmethod(refuse))
+        end_idle(transformer)
+        with pytest.raises(TransportError, match=f"no process for its guests .* {os.strerror(number)}") as refused:
+            session.run(batch([b"a"]))
+        assert refused.value.retriable
+    assert kinds(session.run(batch([b"a"])).outcomes) == ["emitted"]
+    session.close()
+
+
+def test_processes_that_somebody_ends_while_they_start_are_no_fault_of_the_module(
+    den: Den, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformer = den.load()
+    boot_up = Processes._boot_up
+    ended: list[int] = []
+
+    def end_it(processes: Processes, process: Process) -> None:
+        ended.append(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        boot_up(processes, process)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Processes, "_boot_up", end_it)
+        end_idle(transformer)
+        with pytest.raises(TransportError, match=r"cannot be started: its process was ended from outside \(SIGKILL\)"):
+            transformer.run(batch([b"a"]))
+    assert ended
+    assert kinds(transformer.run(batch([b"a"])).outcomes) == ["emitted"]
+
+
+def end_idle(transformer: Transformer) -> None:
+    """So that there must be another."""
+    (pid,) = kennel(transformer).pids()
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_guest_that_lives_on_is_replaced_when_its_process_ends(den: Den) -> None:
