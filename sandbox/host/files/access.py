@@ -65,7 +65,10 @@ class Files:
             )
         )
         """Of all its file grants."""
-        self.denied = tuple(path for scope in self.scopes for path in scope.denied)
+        everything = (
+            one.scope for one in gate.grants.grants
+        )  # one that only denies has no capability, and counts all the same
+        self.denied = tuple(path for scope in everything if isinstance(scope, FileScope) for path in scope.denied)
         """Each beats every grant."""
 
     def absolute(self, path: GuestPath, capability: Capability) -> GuestPath:

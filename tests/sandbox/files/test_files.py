@@ -134,6 +134,15 @@ def test_denied_beats_allowed_from_another_grant(disk: Disk) -> None:
     assert disk.refuses(disk.root / "secrets" / "key")
 
 
+def test_a_grant_that_only_denies_counts(disk: Disk) -> None:
+    """`- files: {deny: [./secrets]}` beside another: it grants nothing, so it used to be nothing."""
+    disk.put("secrets/file", b"kept")
+    open_to_all = Grant(frozenset(FILESYSTEM), disk.scope())
+    disk.grants((open_to_all, Grant(frozenset(), FileScope(denied=(disk.root / "secrets",)))))
+    assert disk.refuses(disk.root / "secrets" / "file")
+    assert disk.read(disk.put("open")) == b"content"
+
+
 def test_denied_by_its_name_while_granted_by_another(disk: Disk) -> None:
     """The granted folder is a link of the operator's; what is denied below it is denied by where it is."""
     disk.put("secrets/key")
