@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import IPv6Address
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -54,11 +55,26 @@ def _port(value: object) -> object:
 
 
 def _host(value: object) -> str:
+    if isinstance(value, str) and value.count(":") > 1:
+        return _address(value)
     if not isinstance(value, str) or not value or value != value.strip() or any(one in value for one in "/:@?# \\"):
         refuse("{shown} is not a host's name", "write api.example.com, or *.example.com for every name below it")
     if "*" in value.removeprefix("*."):
         refuse("{shown} is not a host's name", "a star stands at the beginning only: *.example.com")
     return value.lower().rstrip(".")
+
+
+def _address(value: str) -> str:
+    try:
+        address = IPv6Address(value.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        refuse(
+            "{shown} is not a host's name or address",
+            "write api.example.com, 192.0.2.7 or 2001:db8::7, and ports under `ports`",
+        )
+    if address.scope_id is not None:
+        refuse("{shown} is an address with a zone", "leave out what stands behind the %")
+    return str(address)
 
 
 def _method(value: object) -> str:

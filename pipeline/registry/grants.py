@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.registry.document import Document
+from pipeline.registry.futile_grants import futile_faults
 from pipeline.registry.shape import did_you_mean
 from schemas.capabilities import (
     DATABASE,
@@ -77,7 +78,7 @@ def databases(entries: Mapping[str, DatabaseSourceEntry], base: Path) -> dict[st
 
 
 def grant_faults(document: Document, registry: Registry) -> Iterator[Fault]:
-    """Connections that are not declared, and databases that are not one."""
+    """Connections that are not declared, databases that are not one, and grants that could do nothing."""
     for name, database in registry.databases.items():
         if (database.path is None) == (database.dsn is None):
             yield document.fault(
@@ -85,6 +86,7 @@ def grant_faults(document: Document, registry: Registry) -> Iterator[Fault]:
             )
     for transformer in registry.transformers.values():
         for index, one in enumerate(transformer.grants.grants):
+            yield from futile_faults(document, ("transformers", transformer.name, "capabilities", "grant", index), one)
             scope = one.scope
             if isinstance(scope, DatabaseScope) and scope.connection not in registry.databases:
                 steps = ("transformers", transformer.name, "capabilities", "grant", index, "database", "connection")

@@ -33,6 +33,16 @@ def top(entry: str) -> str:
     return HEAD + TRANSFORMERS + ROUTES + entry + "\n"
 
 
+def granted(entry: str) -> str:
+    return transformer("capabilities: {grant: [{" + entry + "}]}")
+
+
+def credential(entry: str) -> str:
+    return granted("http: {hosts: [a.example], credentials: {" + entry + "}}")
+
+
+GRANT = "transformers.mask.capabilities.grant[0]"
+CREDENTIALS = GRANT + ".http.credentials"
 SASL = "protocol: SASL_SSL, mechanism: PLAIN, username: u, password: p"
 OAUTH = "protocol: SASL_SSL, mechanism: OAUTHBEARER"
 CLIENT = OAUTH + ", token_endpoint: 'https://x/y', client_id: c"
@@ -76,6 +86,24 @@ RULES = [
     (transformer("quarantine: {after: 0 in 1m}"), "transformers.mask.quarantine.after", "out of range", "1s to 24h"),
     (transformer("quarantine: {action: stop}"), "transformers.mask.quarantine.action", "'stop'", "pause"),
     (transformer("capabilities: {grant: [log, clok]}"), "transformers.mask.capabilities.grant[1]", "'clok'", "'clock'"),
+    (granted("clock: {per: 1m}"), GRANT, "`per` without `uses`", "add uses:"),
+    (granted("files: {}"), GRANT + ".files", "names no folder", "deny:"),
+    (granted('files: {read: ["a\\0b"]}'), GRANT + ".files.read[0]", "NUL", "take it out"),
+    (granted("environment: []"), GRANT + ".environment", "names no variable", "name one"),
+    (granted("environment: [TZ, A=B]"), GRANT + ".environment[1]", "'A=B' is no variable's name", "TZ"),
+    (granted("http: {hosts: 0x7f.1}"), GRANT + ".http.hosts", "no address of four decimal parts", "an address"),
+    (granted("http: {hosts: ['*.127.0.0.1']}"), GRANT + ".http.hosts[0]", "nothing below an address", "*.example.com"),
+    (granted("http: {hosts: ['*.']}"), GRANT + ".http.hosts[0]", "'*.' is no host", "*.example.com"),
+    (granted("http: {hosts: [a.example:443:1]}"), GRANT + ".http.hosts[0]", "not a host's name or address", "under `ports`"),
+    (granted("http: {hosts: ['fe80::1%eth0']}"), GRANT + ".http.hosts[0]", "an address with a zone", "behind the %"),
+    (granted("http: {hosts: [a.example], ports: []}"), GRANT + ".http.ports", "no request is allowed", "leave it out"),
+    (granted("http: {hosts: [a.example], methods: []}"), GRANT + ".http.methods", "no request is allowed", "name one"),
+    (granted("http: {hosts: [a.example], methods: [GET, connect]}"), GRANT + ".http.methods[1]", "CONNECT is never", "take"),
+    (credential("b.example: {value: x}"), CREDENTIALS + ".b.example", "not among `hosts`", "hosts:"),
+    (credential("'*.example': {value: x}"), CREDENTIALS + ".*.example", "for what is no host", "without stars"),
+    (credential("a.example: {value: x, header: 'a b'}"), CREDENTIALS + ".a.example.header", "'a b' is no header", "X-Api-Key"),
+    (credential("a.example: {value: x, header: Transfer-Encoding}"), CREDENTIALS + ".a.example.header", "no header that can be added", "frame"),
+    (credential('a.example: {value: "x\\n"}'), CREDENTIALS + ".a.example.value", "has a line end", "read from files"),
     (transformer("capabilities: 7"), "transformers.mask.capabilities", "not a mapping", "key: value"),
     (transformer("features: {simd: maybe}"), "transformers.mask.features.simd", "neither true nor false", "true"),
     (transformer("features: {gc: true}"), "transformers.mask.features.gc", "unknown key", "simd"),

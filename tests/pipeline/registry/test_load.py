@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.registry import load_registry
+from sandbox.host.network.rules import objection
+from sandbox.host.network.urls import read_url
+from schemas.capabilities import HttpScope
 from schemas.limits import PROFILES
 from schemas.specs import (
     BatchPolicy,
@@ -229,3 +232,12 @@ def test_the_shipped_registry_is_sound() -> None:
     assert orders.through == ("saboteur", "mask-pii", "enrich-order")
     assert orders.destinations == {"orders.enriched", "orders.flagged"}
     assert registry.transformers["enrich-order"].config["flag_topic"] in orders.also_to
+
+
+def test_hosts_may_be_addresses_of_both_versions(load: Load) -> None:
+    grant = "[{http: {hosts: ['::1', '[2001:DB8:0::7]', 192.0.2.7, api.example.com], private: true}}]"
+    text = f"version: 1\ntransformers:\n  mask: {{module: a.wasm, capabilities: {grant}}}\nroutes: {{}}\n"
+    (scope,) = (one.scope for one in load(text).transformers["mask"].grants.grants)
+    assert isinstance(scope, HttpScope)
+    assert scope.hosts == ("::1", "2001:db8::7", "192.0.2.7", "api.example.com")
+    assert objection(scope, read_url("https://[::1]/"), "GET") is None

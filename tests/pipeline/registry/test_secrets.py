@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from schemas.capabilities import Capability, HttpScope
+from schemas.errors import ConfigError
 from schemas.sealed import Sealed, opened
 from tests.pipeline.registry.conftest import Load
 
@@ -36,3 +39,10 @@ def test_passwords_and_credentials_are_sealed_and_open_for_their_owner(load: Loa
     assert not {"hunter2", "correct-horse"} & set(repr(registry).replace('"', " ").replace("'", " ").split())
     assert registry == load(TEXT, environ={"CRM": "hunter2", "TOKEN": "correct-horse"})
     assert registry != load(TEXT, environ={"CRM": "hunter3", "TOKEN": "correct-horse"})
+
+
+def test_a_credential_that_ends_in_a_line_end_is_refused_and_not_shown(load: Load) -> None:
+    """As variables from files do; each request would fail, with words about the server."""
+    with pytest.raises(ConfigError) as caught:
+        load(TEXT, environ={"CRM": "x", "TOKEN": "correct-horse\n"})
+    assert "line end" in str(caught.value) and "correct-horse" not in str(caught.value)
