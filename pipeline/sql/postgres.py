@@ -122,6 +122,9 @@ class PostgresTriggers:
         known = self._columns(place)
         chosen = tuple(known if columns is None else columns)
         check_columns(chosen, known, "columns", place)
+        if into == place:
+            problem = f"rows that pass would come to {place[:100]!r} again, and be queued again, without end"
+            raise ConfigError(Fault(problem, "name another table for them, or leave into= out", path="into"))
         self._check_target(event, into, rewrites, chosen)
         self._executor.prepare(module, function, profile=profile, left=WITHOUT_EFFECT)
         trigger = Trigger(

@@ -219,3 +219,10 @@ def test_an_executor_of_its_own(tmp_path: Path) -> None:
     registry = Registry({"clock": TransformerSpec("clock", path, capabilities=["clock"])}, {})
     with ProcedureExecutor(registry, workers=2) as executor:
         assert asyncio.run(executor.execute_stored_procedure("clock", "ask")) is None
+
+
+def test_the_operators_ceiling_holds_here_too(make_executor: Make) -> None:
+    """As docs/sql.md has it: a program gives it to the sandbox."""
+    low = make_executor({"ceiling": {"log"}}, clerk={"wasm": CLOCK, "capabilities": ["clock"]})
+    with pytest.raises(ConfigError, match="`clock`"):
+        low.call("clerk", "ask")

@@ -459,6 +459,7 @@ def test_names_are_names_whatever_is_in_them(
         ({"columns": ["secret"]}, "has no column 'secret'"),
         ({"rewrites": ["status"]}, "there is no row to change any more"),
         ({"into": "nowhere"}, "there is no table 'nowhere'"),
+        ({"into": "orders"}, "would come to 'orders' again"),
         ({"into": "narrow"}, "'narrow' has no column 'total'"),
         ({"event": Event.AFTER_DELETE, "into": "narrow"}, "after-delete has no new row"),
         ({"module": "gone"}, "the registry has no transformer"),
