@@ -99,6 +99,9 @@ class Servant:
             gc.collect()
             gc.freeze()
             posture = confine(plan.guests.limits.memory_bytes, self._sandbox.start_clock)
+        except ModuleFault as fault:  # the host says it in the words that it has at every level
+            channel.send(Faulted("fault", fault.problem, fault.remedy, SILENCE))
+            raise
         except Exception as error:
             channel.send(Unfit(f"{type(error).__name__}: {error}"))
             raise

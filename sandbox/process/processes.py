@@ -27,6 +27,7 @@ from sandbox.process.protocol import (
     HEAD,
     RECEIVE_BYTES,
     Boot,
+    Faulted,
     FromProcess,
     Message,
     Ready,
@@ -34,6 +35,7 @@ from sandbox.process.protocol import (
     decode_from_process,
     packed,
 )
+from sandbox.text import printable
 from schemas.errors import ModuleFault, TransportError
 from schemas.outcome import ViolationKind
 
@@ -342,6 +344,8 @@ class Processes:
         answer, _ = process.receive(ends, 0)
         if isinstance(answer, Unfit):
             raise ModuleFault(self.boot.name, f"its process cannot run it: {answer.reason}", "take isolation: runtime")
+        if isinstance(answer, Faulted):
+            raise ModuleFault(self.boot.name, printable(answer.problem), printable(answer.remedy))
         if not isinstance(answer, Ready):
             raise process.breach("did not say that it is ready")
         posture = Posture(answer.seccomp, answer.landlock, answer.network_namespace, sys.platform == "linux")

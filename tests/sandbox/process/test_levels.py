@@ -275,6 +275,19 @@ def test_a_runtime_is_shared_with_nobody(everything: Sandbox) -> None:
     assert engine("a", IsolationLevel.RUNTIME) is engine("a", IsolationLevel.RUNTIME)
 
 
+def test_a_module_that_needs_more_than_its_limits_is_refused_in_the_same_words(everything: Sandbox) -> None:
+    """At level `process` it used to be advised to give that level up."""
+    large = wat("""(module (memory (export "memory") 65536)
+      (func (export "penstock_v1_alloc") (param i32) (result i32) (i32.const 1024))
+      (func (export "penstock_v1_transform") (param i32 i32) (result i64) (i64.const 0)))""")
+    said = set()
+    for level in IsolationLevel:
+        with pytest.raises(ModuleFault, match="needs more than its limits") as fault:
+            everything.load(spec(isolation=level), large)
+        said.add(str(fault.value))
+    assert len(said) == 1, said
+
+
 def test_sessions_at_once_have_a_process_each() -> None:
     with Sandbox(cache=False) as sandbox:
         transformer = sandbox.load(
