@@ -110,15 +110,18 @@ class QueueWorker:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Work until `stop`. A lost connection is opened again, with a pause that grows to half a minute."""
-        from psycopg import OperationalError
+        """Work until `stop`. A lost connection is opened again, with a pause that grows to half a minute.
+
+        So is one to a server that may not be written any more (a primary that has become a standby): the next one may be another.
+        """
+        from psycopg import InternalError, OperationalError
 
         failures = 0
         while not self._stopping.is_set():
             try:
                 await self._run_connected()
                 failures = 0
-            except OperationalError as error:
+            except (OperationalError, InternalError) as error:
                 failures += 1
                 pause_s = min(RECONNECT_S_MAX, 0.1 * 2**failures) * random.uniform(0.5, 1)  # noqa: S311
                 _log.warning("the trigger queue cannot be reached, again in %.1f s: %s", pause_s, _first_line(error))

@@ -149,6 +149,33 @@ async def _cut_off(executor: ProcedureExecutor, dsn: str, db: psycopg.Connection
         worker.stop()
 
 
+def test_a_server_that_may_only_be_read_is_waited_for(
+    db: psycopg.Connection[Any],
+    triggers: PostgresTriggers,
+    executor: ProcedureExecutor,
+    dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A primary that has become a standby; it used to end the worker."""
+    triggers.register_trigger("t", "clerk", "approve", Event.AFTER_INSERT)
+    db.execute("INSERT INTO orders (id) VALUES (1)")
+    ((name,),) = rows(db, "SELECT current_database()::text")
+    db.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")  # type: ignore[arg-type]
+    pauses: list[float] = []
+
+    async def promoted(_: QueueWorker, seconds: float) -> None:
+        pauses.append(seconds)
+        db.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")  # type: ignore[arg-type]
+        loop = asyncio.get_running_loop()
+        executor._audit = lambda call: loop.call_soon_threadsafe(worker.stop) and None
+
+    monkeypatch.setattr(QueueWorker, "_sleep", promoted)
+    worker = QueueWorker(executor, dsn)
+    asyncio.run(asyncio.wait_for(worker.run(), 30))
+    assert len(pauses) == 1
+    assert queued(db) == 0
+
+
 def test_a_worker_that_dies_before_its_commit_has_done_nothing(
     db: psycopg.Connection[Any], triggers: PostgresTriggers, executor: ProcedureExecutor, dsn: str
 ) -> None:
