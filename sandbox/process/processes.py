@@ -329,7 +329,8 @@ class Processes:
     def _spawn(self) -> Process:
         ours, theirs = socket.socketpair()
         try:
-            command = [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(os.getpid()), *sys.path]
+            path = map(os.path.abspath, sys.path)  # the process stands in another folder: "" would be the root's
+            command = [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(os.getpid()), *path]
             popen = self._spawner.spawn(command, theirs)
         except BaseException:
             ours.close()

@@ -233,6 +233,16 @@ def test_a_worn_process_is_replaced(den: Den, monkeypatch: pytest.MonkeyPatch) -
     assert kennel(transformer).pids() == []
 
 
+def test_packages_are_found_from_where_the_service_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -c` has "" in its path, which is the folder at hand; a process of a guest's stands in the root."""
+    elsewhere = [one for one in sys.path if one and Path(one).resolve() != ROOT]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", ["", *elsewhere])
+    with Sandbox(cache=False) as sandbox:
+        transformer = sandbox.load(spec(isolation=PROCESS), guest("counter"))
+        assert kinds(transformer.run(batch([b"a"])).outcomes) == ["emitted"]
+
+
 def test_closing_the_sandbox_ends_everything() -> None:
     den = Den()
     transformer = den.load()
