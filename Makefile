@@ -47,8 +47,8 @@ format: .venv/.dev  ## let ruff format and sort
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-simulate: .venv/.dev  ## worlds in which everything fails: SEEDS=1000, FIRST=0, or ONLY=17,40 to see those again
-	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) $(if $(ONLY),--only $(ONLY))
+simulate: .venv/.dev  ## worlds in which everything fails: SEEDS=1000, FIRST=0, ATOMIC=1, or ONLY=17,40 to see those again
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) $(if $(ONLY),--only $(ONLY)) $(if $(ATOMIC),--atomic)
 
 mutations: .venv/.dev  ## plant bugs in the product, and see the simulation find each of them
 	$(BIN)/python -m tests.simulation.mutations $(or $(SEEDS),1000)

@@ -7,7 +7,8 @@ them is emitted. The chain decides; the lane writes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, assert_never
@@ -90,6 +91,14 @@ class Stage:
         self._workers = workers
         self._busy = threading.Lock()
         self._closed = False
+
+    @property
+    def pause(self) -> Halt | None:
+        """Why the lane must not go on, when the breaker's action is to pause it."""
+        if not self.breaker.is_tripped or self.breaker.policy.action is not QuarantineAction.PAUSE:
+            return None
+        reason = f"{self.spec.name} is quarantined: {self.breaker.reason}"
+        return Halt(LaneState.PAUSED, reason, self.spec.name)
 
     async def run(self, batch: Batch) -> Report:
         """The transformer's report; a quarantined one is not run at all. Raises ModuleFault."""
@@ -178,6 +187,22 @@ class Chain:
             progress.absorb(stage, report)
         return progress.verdicts()
 
+    @contextmanager
+    def undivided(self) -> Iterator[None]:
+        """Several batches that are written together or not at all: breakers that trip meanwhile pause the lane behind them (`pause`).
+
+        A batch may then be decided in part without a halt, and its rest is to be run.
+        """
+        with ExitStack() as held:
+            for stage in self.stages:
+                held.enter_context(stage.breaker.held())
+            yield
+
+    @property
+    def pause(self) -> Halt | None:
+        """Why the lane must not go on, when a breaker's action is to pause it."""
+        return next((pause for stage in self.stages if (pause := stage.pause) is not None), None)
+
     def stage(self, name: str) -> Stage:
         """That of this transformer."""
         return next(stage for stage in self.stages if stage.spec.name == name)
@@ -245,11 +270,8 @@ class _Progress:
         self.events, self._origin = alive, origin
         if before != (len(self._dead), len(self._tolerated), self._decided):
             self._discard_siblings()
-        if stage.breaker.is_tripped and stage.breaker.policy.action is QuarantineAction.PAUSE:
-            self._halt_at(
-                self._decided,
-                Halt(LaneState.PAUSED, f"{stage.spec.name} is quarantined: {stage.breaker.reason}", stage.spec.name),
-            )
+        if (pause := stage.pause) is not None:
+            self._halt_at(self._decided, pause)
 
     def _carry(self, stage: Stage, carried: Carried) -> bool:
         """The healthy path, without a look at single events. False when there is a rejection that is not for the dead letters."""

@@ -4,12 +4,17 @@ Each partition's records wait in a queue, in their order. A transaction may go w
 is here, and in each partition nothing but events that belong to no transaction lies before its own. It takes with it what lies
 between and the tombstones right behind. So whatever is released is a prefix of every queue: where each partition goes on after it is one
 offset, and a restart from these offsets finds every transaction either whole or not at all.
+
+A connector that died writes its last transactions once more, from somewhere within the first of them. What is here already counts once;
+the second one belongs to no transaction, and passes by itself when what is before it has gone. So does what was released before: it is
+told by the END that was read then, if need be by an earlier process (`recall`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,6 +23,8 @@ from schemas.event import Event, TopicPartition
 from schemas.transactions import End, Malformed, end_mark, membership
 
 _HEADER_BYTES = 48
+RELEASED_MAX = 10_000
+"""Transactions that are remembered as released: what the connector writes of them again passes by itself."""
 
 
 class GatheringError(Exception):
@@ -41,9 +48,9 @@ class _Open:
     """A transaction that is not complete, or not first."""
 
     orders: dict[str, set[int]] = field(default_factory=dict)
-    """By table, the places of the events that are here: an event that Debezium wrote twice counts once."""
+    """By table, the places of the events that are here."""
     last: dict[TopicPartition, int] = field(default_factory=dict)
-    """By partition, the offset of its last record that is here."""
+    """By partition, the offset of its last record that is here; not of what was written again."""
     end: End | None = None
     events: int = 0
     size_bytes: int = 0
@@ -75,6 +82,7 @@ class Gathering:
         self._size_bytes_max = size_bytes_max
         self._queues: dict[TopicPartition, deque[Item]] = {}
         self._open: dict[str, _Open] = {}
+        self._released: dict[str, None] = {}
         self._topics: frozenset[str] = frozenset()
 
     def begin(self, partitions: Collection[TopicPartition]) -> None:
@@ -96,6 +104,13 @@ class Gathering:
             if item.key is not None:
                 self._within_bounds(item, self._open[item.key])
         return self.size_bytes - before
+
+    def recall(self, events: Sequence[Event]) -> None:
+        """Records of the transaction topic that were done with before: transactions whose END is among them were released."""
+        for event in events:
+            with suppress(Malformed):
+                if event.value is not None and (end := end_mark(event.value)) is not None:
+                    self._remember(end.key)
 
     def wants(self, at: TopicPartition) -> bool:
         """Whether to read on in this partition: always where the first transaction's next record may be, and ahead while there is room."""
@@ -135,10 +150,13 @@ class Gathering:
         if at.topic == self._marks:
             return self._mark(at, event, size, event.value)
         member = membership(event.value)
-        if member is None:
+        if member is None or member.key in self._released:
             return Item(event, size, None)
         entry = self._open.setdefault(member.key, _Open())
-        entry.orders.setdefault(at.topic.removeprefix(self._prefix), set()).add(member.total_order)
+        orders = entry.orders.setdefault(at.topic.removeprefix(self._prefix), set())
+        if member.total_order in orders:
+            return Item(event, size, None)
+        orders.add(member.total_order)
         entry.events += 1
         entry.size_bytes += size
         entry.last[at] = event.offset
@@ -146,9 +164,11 @@ class Gathering:
 
     def _mark(self, at: TopicPartition, event: Event, size: int, value: bytes) -> Item:
         end = end_mark(value)
-        if end is None or not self._awaited(end):
+        if end is None or end.key in self._released or not self._awaited(end):
             return Item(event, size, None, is_mark=True)
         entry = self._open.setdefault(end.key, _Open())
+        if entry.end is not None:
+            return Item(event, size, None, is_mark=True)
         entry.end = end
         entry.last[at] = event.offset
         return Item(event, size, end.key, is_mark=True)
@@ -200,6 +220,7 @@ class Gathering:
                 order = max(order, item.total_order)  # what has no place of its own stays behind its neighbour
                 taken.append((order, at, item))
         del self._open[key]
+        self._remember(key)
         taken.sort(key=lambda one: one[0])
         return self._unit(key, [(at, item) for _, at, item in taken])
 
@@ -218,6 +239,12 @@ class Gathering:
         self.events -= len(taken)
         self.size_bytes -= size_bytes
         return Unit(key, runs, offsets, len(taken), size_bytes)
+
+    def _remember(self, key: str) -> None:
+        self._released.pop(key, None)
+        self._released[key] = None
+        if len(self._released) > RELEASED_MAX:
+            del self._released[next(iter(self._released))]
 
     def _lacks(self, entry: _Open) -> str:
         if entry.end is None:

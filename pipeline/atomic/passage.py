@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
-from pipeline.atomic.gathering import Gathering, GatheringError, Unit
+from pipeline.atomic.gathering import RELEASED_MAX, Gathering, GatheringError, Unit
 from pipeline.chain import Chain, Halt, Verdicts
 from pipeline.inbox import cut
 from pipeline.passage import Passage, Surroundings, _missing, _Pending, _to_the_end
 from pipeline.plan import Destinations, plan
 from pipeline.ports import BatchSpan, CommitFacts, EventSink, LaneId, LaneState
-from schemas.errors import DeadLetterError, OffsetOutOfRangeError, OversizeError, TransportError
+from schemas.errors import DeadLetterError, FencedError, OffsetOutOfRangeError, OversizeError, TransportError
 from schemas.event import Batch, Event, TopicPartition
 from schemas.specs import AtomicSpec
 
 _log = logging.getLogger(__name__)
+_HISTORY = 2 * RELEASED_MAX
+"""Offsets of the transaction topic that are read back when the lane starts: BEGIN and END of each transaction."""
 
 
 class GatheringPassage(Passage):
@@ -50,16 +54,24 @@ class GatheringPassage(Passage):
         self._where: dict[str, Destinations] = {}
         self._offsets: dict[TopicPartition, int] = {}
         """Written, not yet committed."""
+        self._history: dict[TopicPartition, int] = {}
+        """Partitions of the transaction topic of which what was done with before is still to be read, and up to where."""
 
     def wants(self, at: TopicPartition) -> bool:
         """Whether to fetch from this partition now."""
-        return self.started and not self._draining and self._fault is None and self._gathering.wants(at)
+        if not self.started or self._draining or self._fault is not None:
+            return False
+        return at in self._history if self._history else self._gathering.wants(at)
 
     def gather(self, at: TopicPartition, events: Sequence[Event]) -> None:
         """Hand over consecutive records of one partition."""
         assert self.started and events[0].offset >= self.next[at], "events out of step with the partition's position"
         self._quiet_since = None
         self.next[at] = events[-1].offset + 1
+        if (until := self._history.get(at)) is not None:
+            events = self._without_past(at, events, until)
+        if not events:
+            return
         before = self._gathering.events, self._gathering.size_bytes
         try:
             self._gathering.put(at, events)
@@ -68,12 +80,35 @@ class GatheringPassage(Passage):
         self._hold(self._gathering.events - before[0], self._gathering.size_bytes - before[1])
         self._arrived.set()
 
+    def _without_past(self, at: TopicPartition, events: Sequence[Event], until: int) -> Sequence[Event]:
+        past = bisect_left(events, until, key=lambda event: event.offset)
+        self._gathering.recall(events[:past])
+        if self.next[at] >= until:
+            del self._history[at]
+            if not self._history:
+                self._around.on_room()
+        return events[past:]
+
+    def _forget_history(self) -> None:
+        """It ends in records that are gone."""
+        for at, until in self._history.items():
+            self.next[at] = until
+            with suppress(FencedError):
+                self._around.source.seek(at, until)
+        self._history.clear()
+        self._quiet_since = None
+        self._around.on_room()
+
     def nothing_came(self) -> None:
         """Everything wanted was asked for, and there is nothing to read."""
         now = self._around.clock.monotonic()
         if self._quiet_since is None:
             self._quiet_since = now
-        if self._fault is None and self._gathering.is_overtaken and now - self._quiet_since >= self._spec.wait_s:
+        if now - self._quiet_since < self._spec.wait_s:
+            return
+        if self._history:
+            self._forget_history()
+        elif self._fault is None and self._gathering.is_overtaken:
             self._fault = (
                 f"no source transaction can go on: {'; '.join(self._gathering.waiting()[:3])}; everything there is was read "
                 f"{self._spec.wait_s:g} s ago. Records are missing (deleted by retention, or skipped by a start in the middle), "
@@ -141,6 +176,12 @@ class GatheringPassage(Passage):
             if committed is None and route.start != "earliest":
                 begun[at] = position.start
             self.next[at] = position.start if committed is None else committed
+            if (
+                at.topic == self._spec.transaction_topic
+                and (past := max(position.earliest, self.next[at] - _HISTORY)) < self.next[at]
+            ):
+                self._history[at] = self.next[at]
+                self.next[at] = past
         if begun:
             await sink.commit_all(begun)
         for at, offset in self.next.items():
@@ -174,11 +215,15 @@ class GatheringPassage(Passage):
                 return None
             if unit is None:
                 return None
-            if (halt := await self._emit_unit(sink, unit)) is not None:
+            with self._chain.undivided():
+                halt = await self._emit_unit(sink, unit)
+            if halt is not None:
                 return halt
             self._offsets |= unit.offsets
             self._pending.events += unit.events
             self._hold(-unit.events, -unit.size_bytes)
+            if (pause := self._chain.pause) is not None:
+                return pause
             if self._pending.events >= self._around.route.batch.commit_events_max:
                 await self._commit_written(sink)
         return None
@@ -189,22 +234,27 @@ class GatheringPassage(Passage):
         try:
             for at, events in unit.runs:
                 for chunk, _ in cut(events, self._around.route.batch):
-                    batch = Batch(at, chunk)
-                    span = self._around.observer.batch(self._lane, batch)
-                    try:
-                        verdicts = await self._chain.run(batch, span)
-                    except BaseException as error:
-                        span.end(error)
-                        raise
-                    decided.append((verdicts, span))
-                    if verdicts.halt is not None:
-                        return verdicts.halt
+                    rest = chunk
+                    while rest:
+                        decided.append(await self._decide(Batch(at, rest)))
+                        verdicts = decided[-1][0]
+                        if verdicts.halt is not None:
+                            return verdicts.halt
+                        rest = rest[verdicts.decided :]  # all but when taking a bad batch apart used up its time
             for verdicts, span in decided:
                 await self._write_fitting(sink, verdicts, span)
         finally:
             for _, span in decided:
                 span.end()
         return None
+
+    async def _decide(self, batch: Batch) -> tuple[Verdicts, BatchSpan]:
+        span = self._around.observer.batch(self._lane, batch)
+        try:
+            return await self._chain.run(batch, span), span
+        except BaseException as error:
+            span.end(error)
+            raise
 
     async def _write_fitting(self, sink: EventSink, verdicts: Verdicts, span: BatchSpan) -> None:
         """An event whose output does not fit its topic is dead-lettered instead, before anything of its batch is sent."""

@@ -1,5 +1,5 @@
-;; One stage of a chain whose behaviour the events choose: byte $STAGE of a value is its command ($STAGE is 0, 1 or 2).
-;; Bytes 0-2 are commands, byte 3 says which child this is, bytes 4-6 who replaced it. Values have 8 to 100 bytes.
+;; One stage of a chain whose behaviour the events choose: byte $STAGE of a value is its command ($STAGE is $BASE, $BASE + 1 or $BASE + 2).
+;; From $BASE on, bytes 0-2 are commands, byte 3 ($CHILD) says which child this is, bytes 4-6 who replaced it. Values have 8 to 200 bytes.
 ;;   k  keep            d  drop                n  emit no record        r  replace: byte 4+$STAGE becomes "R"
 ;;   z  tombstone       t  to topic "other"    y  under the key "moved"
 ;;   e  two children, the second's further commands all keep            E  the same two, in the other order
@@ -49,12 +49,12 @@
     (local $p i32) (local $i i32)
     (call $record)
     (local.set $p (call $put_value))
-    (i32.store8 offset=3 (local.get $p) (local.get $mark))
+    (i32.store8 offset=$CHILD (local.get $p) (local.get $mark))
     (if (local.get $tame) (then
       (local.set $i (i32.const $STAGE))
       (block $done (loop $more
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
-        (br_if $done (i32.ge_u (local.get $i) (i32.const 3)))
+        (br_if $done (i32.ge_u (local.get $i) (i32.const $CHILD)))
         (i32.store8 (i32.add (local.get $p) (local.get $i)) (i32.const 0x6b))
         (br $more)))))
     (call $put (i32.const 0xc0)))

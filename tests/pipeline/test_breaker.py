@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipeline.breaker import Breaker
 from pipeline.memory.clock import ManualClock
 from schemas.outcome import ViolationKind
-from schemas.specs import Quarantine
+from schemas.specs import Quarantine, QuarantineAction
 
 TRAP = ViolationKind.TRAP
 
@@ -34,6 +34,24 @@ def test_the_reason_says_how_often_and_the_first_trip_is_kept() -> None:
     assert breaker.reason == "2 events misbehaved within 1.5 s, the last with stack"
     breaker.strike(ViolationKind.DEADLINE)
     assert (breaker.kind, "stack" in breaker.reason) == (ViolationKind.STACK, True)
+
+
+def test_a_pause_that_is_held_comes_at_the_end() -> None:
+    breaker = Breaker(Quarantine(after=2, window_s=60, action=QuarantineAction.PAUSE), ManualClock())
+    with breaker.held():
+        for kind in (TRAP, TRAP, ViolationKind.STACK):
+            breaker.strike(kind)
+        assert not breaker.is_tripped
+    assert breaker.is_tripped and breaker.kind is TRAP
+    with breaker.held():
+        assert breaker.is_tripped, "what was quarantined before stays so"
+
+
+def test_other_actions_are_not_held() -> None:
+    breaker = Breaker(Quarantine(after=1, window_s=60, action=QuarantineAction.DEAD_LETTER_ALL), ManualClock())
+    with breaker.held():
+        breaker.strike(TRAP)
+        assert breaker.is_tripped
 
 
 def test_reset_trusts_it_again_with_a_clean_slate() -> None:

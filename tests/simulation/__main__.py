@@ -77,14 +77,17 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _stories(args: argparse.Namespace) -> Iterator[Story]:
+    from tests.simulation.atomic import AtomicWorld
     from tests.simulation.guests import GuestTime
     from tests.simulation.simulate import live, simulated_clients
+    from tests.simulation.world import World
 
     seeds = [int(each) for each in args.only.split(",")] if args.only else range(args.first, args.first + args.seeds)
     guests = GuestTime()
+    kind = AtomicWorld if args.atomic else World
     with simulated_clients():
         for seed in seeds:
-            yield live(seed, guests)
+            yield live(seed, guests, kind)
 
 
 def _tell(story: Story, args: argparse.Namespace) -> None:
@@ -92,7 +95,8 @@ def _tell(story: Story, args: argparse.Namespace) -> None:
     for line in story.trace[-_TRACE_LINES:]:
         print(f"  {line}")
     mutation = f" --mutation {shlex.quote(args.mutation)}" if args.mutation else ""
-    print(f"again: .venv/bin/python -m tests.simulation --only {story.seed}{mutation}\n", flush=True)
+    atomic = " --atomic" if args.atomic else ""
+    print(f"again: .venv/bin/python -m tests.simulation --only {story.seed}{atomic}{mutation}\n", flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -100,6 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=150, help="how many worlds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--only", default="", help="these seeds: 17 or 3,17,40")
+    parser.add_argument("--atomic", action="store_true", help="worlds with one atomic route over source transactions")
     parser.add_argument("--mutation", default="", help="plant this bug first (see tests/simulation/mutations.py)")
     parser.add_argument("--until-found", action="store_true", help="stop at the first broken world")
     parser.add_argument("--json", action="store_true", help="nothing but a summary, as JSON")

@@ -103,7 +103,7 @@ class SimConsumer:
         self._fetcher = SimpleNamespace(_max_partition_fetch_bytes=1 << 20)
 
     def subscribe(self, topics: Sequence[str], listener: Any) -> None:
-        (self.topic,), self._listener = topics, listener
+        self.topic, self._listener = topics[0], listener
 
     async def start(self) -> None:
         await self._wire.call("find coordinator", lambda: None)

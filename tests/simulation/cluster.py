@@ -184,11 +184,12 @@ class Member(Protocol):
 
 
 class Group:
-    """The coordinator of the one group. Eager: everyone gives everything up, then partitions are dealt out."""
+    """The coordinator of the one group. Eager: everyone gives everything up, then partitions are dealt out, each to one or all to one."""
 
     def __init__(self, chance: random.Random) -> None:
         self.generation = 0
         self.partitions: list[TopicPartition] = []
+        self.all_to_one = False
         self._chance = chance
         self._members: list[Member] = []
         self._joining: dict[Member, asyncio.Future[tuple[int, list[TopicPartition]]]] = {}
@@ -239,4 +240,7 @@ class Group:
         self._chance.shuffle(joined)
         for number, (_, answer) in enumerate(joined):
             if not answer.done():
-                answer.set_result((self.generation, self.partitions[number :: len(joined)]))
+                share = self.partitions[number :: len(joined)]
+                if self.all_to_one:
+                    share = [] if number else self.partitions
+                answer.set_result((self.generation, share))

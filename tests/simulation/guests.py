@@ -45,11 +45,12 @@ BAD = "jF#9fUSMLWVN"
 
 
 @functools.cache
-def module(stage: int, instance: InstancePolicy) -> bytes:
-    """The guest of this stage; it notices when it lives longer than `instance` says."""
+def module(stage: int, instance: InstancePolicy, base: int = 0) -> bytes:
+    """The guest of this stage, whose commands are at `base`; it notices when it lives longer than `instance` says."""
     text = (FOLDER / "mischief.wat").read_text()
     text = re.sub(r"\(;include (\w+);\)", lambda found: (FOLDER / f"{found[1]}.wat").read_text(), text)
-    text = text.replace("$STAGE)", f"{stage})").replace("$REPLACED)", f"{4 + stage})")
+    places = {"$STAGE": base + stage, "$REPLACED": base + 4 + stage, "$CHILD": base + 3}
+    text = re.sub(r"\$(?:STAGE|REPLACED|CHILD)\b", lambda found: str(places[found[0]]), text)
     return bytes(wat2wasm(text.replace("$MODE)", f"{_MODES[instance]})")))
 
 
@@ -68,8 +69,9 @@ class GuestTime:
             ),
         )
 
-    def load(self, spec: TransformerSpec, stage: int) -> Transformer:
-        return self.sandbox.load(spec, module(stage, spec.instance))
+    def load(self, spec: TransformerSpec, stage: int, base: int = 0) -> Transformer:
+        """`base`: where in a value the commands begin."""
+        return self.sandbox.load(spec, module(stage, spec.instance, base))
 
     def _tick(self, milliseconds: int) -> None:
         self.now_ns += milliseconds * 1_000_000

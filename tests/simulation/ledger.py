@@ -9,7 +9,7 @@ stop, and a lane that has halted commits nothing until it is released.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -103,6 +103,10 @@ class SimLedger:
         if state in _HALTED:
             self.witnesses[who].halts[at] = self.witnesses[who].releases(self.key(at))
 
+    def lane(self, at: TopicPartition) -> TopicPartition:
+        """The partition that the lane over this one is named after."""
+        return at
+
     def assigned(self, who: str) -> None:
         """Its lanes are new ones."""
         self.witnesses[who].halts.clear()
@@ -114,11 +118,21 @@ class SimLedger:
     def must_stop(self, at: TopicPartition, offset: int) -> str | None:
         """The transformer that stops the lane before the next event; None when the lane is to go on, or at its end."""
         events = self.cluster.log(at).since(offset, 1)
-        if not events:
-            return None
-        stops = (fate for fate in fates(events[0], self._chain, self._maybe(at), frozenset()) if isinstance(fate, Stop))
+        return self.stopper(at, events[0]) if events else None
+
+    def stopper(self, at: TopicPartition, event: Event) -> str | None:
+        """The transformer that stops the lane before this event, if one may."""
+        stops = (one for one in self._fates(at, event, frozenset()) if isinstance(one, Stop))
         stop = next(stops, None)
         return stop.transformer if stop is not None else None
+
+    def _fates(self, at: TopicPartition, event: Event, surely: frozenset[str]) -> Iterator[Fate]:
+        plain = msgspec.structs.replace(event, value=self.plain(event.value))
+        return fates(plain, self._chain, self._maybe(at) - surely, surely)
+
+    def plain(self, value: bytes | None) -> bytes | None:
+        """From its commands on, as the oracle knows it."""
+        return value
 
     def _guarded(self, check: Callable[[], None]) -> None:
         try:
@@ -156,7 +170,7 @@ class SimLedger:
     def _chosen(self, at: TopicPartition, event: Event, marks: list[Mark], surely: frozenset[str]) -> list[Mark]:
         """The records of one event as they must be: one of its possible fates, and the one that is there."""
         possible: list[str] = []
-        for fate in fates(event, self._chain, self._maybe(at) - surely, surely):
+        for fate in self._fates(at, event, surely):
             wanted = self._wanted(at, event, fate)
             if wanted is not None and Counter(wanted) == Counter(marks):
                 self.outcomes["dead-lettered" if isinstance(fate, Letter) else "emitted" if wanted else "dropped"] += 1
@@ -184,7 +198,7 @@ class SimLedger:
         if event.timestamp != source.timestamp or event.headers[: len(source.headers)] != source.headers:
             raise Broken(f"{at}@{offset} lost its timestamp or its headers: {event}")
         if place.topic != self._route.dead_letter:
-            return Mark(place, event.key, event.value)
+            return Mark(place, event.key, self.plain(event.value))
         letter = read_dead_letter(event.headers)
         if letter is None:
             raise Broken(f"a record in the dead letters that is none: {event}")
@@ -210,7 +224,7 @@ class SimLedger:
             seen = Counter(self._visible[at, event.offset])
             wanted = [
                 Counter(marks)
-                for fate in fates(event, self._chain, self._maybe(at), frozenset())
+                for fate in self._fates(at, event, frozenset())
                 if (marks := self._wanted(at, event, fate)) is not None
             ]
             if not any(one <= seen for one in wanted) or seen.keys() - {mark for one in wanted for mark in one}:
@@ -222,9 +236,10 @@ class SimLedger:
         if offset < before:
             raise Broken(f"{who} moved {at} back from {before} to {offset}")
         witness = self.witnesses[who]
-        if at in witness.halts and witness.halts[at] == witness.releases(self.key(at)):
+        lane = self.lane(at)
+        if lane in witness.halts and witness.halts[lane] == witness.releases(self.key(lane)):
             raise Broken(f"{who} committed {at} up to {offset} after it had halted")
-        noted = self.notes.get(at)
+        noted = self.notes.get(lane)
         if noted is not None and noted[0] <= witness.born and noted[1].state in _HALTED:
             raise Broken(f"{who} committed {at} up to {offset} although it was {noted[1].state} before {who} started")
         events = self.cluster.log(at).between(before, offset)
@@ -234,12 +249,13 @@ class SimLedger:
         return events
 
     def _maybe(self, at: TopicPartition) -> frozenset[str]:
+        lane = self.lane(at)
         for witness in self.witnesses.values():
-            self._tripped[at] |= witness.ever_tripped(at)
-        return frozenset(self._tripped[at])
+            self._tripped[lane] |= witness.ever_tripped(lane)
+        return frozenset(self._tripped[lane])
 
     def _surely(self, who: str, at: TopicPartition) -> frozenset[str]:
-        noted = self.notes.get(at)
+        noted = self.notes.get(self.lane(at))
         if noted is None or noted[0] > self.witnesses[who].born:
             return frozenset()
         return frozenset(noted[1].quarantined)

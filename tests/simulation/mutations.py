@@ -56,10 +56,12 @@ class Mutation:
     edits: tuple[Edit, ...]
     first: int = 0
     """Where the hunt begins: what takes a rare coincidence is not waited for from the beginning at every run."""
+    atomic: bool = False
+    """It is looked for in worlds with an atomic route."""
 
 
-def _in(name: str, module: str, before: str, after: str, first: int = 0) -> Mutation:
-    return Mutation(name, (Edit(module, before, after),), first)
+def _in(name: str, module: str, before: str, after: str, first: int = 0, *, atomic: bool = False) -> Mutation:
+    return Mutation(name, (Edit(module, before, after),), first, atomic)
 
 
 MUTATIONS = (
@@ -290,6 +292,69 @@ MUTATIONS = (
         "                    await self._sink.write(planned)\n"
         "                break\n",
     ),
+    _in(
+        "a source transaction is written before all its events are here",
+        "pipeline.atomic.gathering",
+        "return all(len(entry.orders.get(table, ())) >= count for table, count in awaited.items())",
+        "return all(len(entry.orders.get(table, ())) >= count - 1 for table, count in awaited.items())",
+        atomic=True,
+    ),
+    _in(
+        "a source transaction overtakes another one",
+        "pipeline.atomic.gathering",
+        "if self._is_complete(key, entry) and self._is_first(key, entry):",
+        "if self._is_complete(key, entry):",
+        atomic=True,
+    ),
+    _in(
+        "what was written again counts as a transaction of its own",
+        "pipeline.atomic.gathering",
+        "        if member is None or member.key in self._released:",
+        "        if member is None:",
+        atomic=True,
+    ),
+    _in(
+        "an event that was written twice holds its transaction back",
+        "pipeline.atomic.gathering",
+        "        if member.total_order in orders:\n            return Item(event, size, None)\n",
+        "",
+        atomic=True,
+    ),
+    _in(
+        "what was released before the start is not recalled",
+        "pipeline.atomic.passage",
+        "        self._gathering.recall(events[:past])\n",
+        "",
+        atomic=True,
+    ),
+    _in(
+        "records of the past are taken for new ones",
+        "pipeline.atomic.passage",
+        "        return events[past:]",
+        "        return events",
+        atomic=True,
+    ),
+    _in(
+        "a quarantine pauses within a source transaction",
+        "pipeline.atomic.passage",
+        "            with self._chain.undivided():\n                halt",
+        "            if True:\n                halt",
+        atomic=True,
+    ),
+    _in(
+        "what was not judged in time is left out of its transaction",
+        "pipeline.atomic.passage",
+        "rest = rest[verdicts.decided :]",
+        "rest = rest[:0]",
+        atomic=True,
+    ),
+    _in(
+        "a source transaction that must stop is written as far as it came",
+        "pipeline.atomic.passage",
+        "                        if verdicts.halt is not None:\n                            return verdicts.halt\n",
+        "                        if verdicts.halt is not None:\n                            break\n",
+        atomic=True,
+    ),
 )
 BY_NAME = {one.name: one for one in MUTATIONS}
 
@@ -357,6 +422,7 @@ def hunt(mutation: Mutation, seeds: int) -> Finding:
             str(mutation.first),
             "--until-found",
             "--json",
+            *(["--atomic"] if mutation.atomic else []),
         ],
         cwd=ROOT,
         capture_output=True,

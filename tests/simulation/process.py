@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pipeline.app import commit_interval_s
 from pipeline.assembly import make_chain
+from pipeline.atomic.route import AtomicRunner, GatheringLane
 from pipeline.breaker import Breaker
 from pipeline.chain import Chain
 from pipeline.control import Control
@@ -82,15 +83,15 @@ class WatchedBreaker(Breaker):
         super().trip(kind, reason)
 
 
-class WatchedRunner(RouteRunner):
-    """The product's; keeps the breakers of every lane it makes."""
+class _Watched(RouteRunner):
+    """Keeps the breakers of every lane it makes."""
 
     def watch(self) -> None:
         self.breakers: dict[TopicPartition, list[Mapping[str, Breaker]]] = defaultdict(list)
 
-    def _make_lane(self, partition: TopicPartition) -> Lane:
-        lane = super()._make_lane(partition)
-        self.breakers[partition].append(lane._breakers)
+    def _kept(self, lane: T) -> T:
+        assert isinstance(lane, Lane)
+        self.breakers[lane.identity.source].append(lane._breakers)
         return lane
 
     def ever_tripped(self, at: TopicPartition) -> frozenset[str]:
@@ -100,6 +101,20 @@ class WatchedRunner(RouteRunner):
             for name, breaker in breakers.items()
             if isinstance(breaker, WatchedBreaker) and breaker.ever_tripped
         )
+
+
+class WatchedRunner(_Watched):
+    """The product's."""
+
+    def _make_lane(self, partition: TopicPartition) -> Lane:
+        return self._kept(super()._make_lane(partition))
+
+
+class WatchedAtomicRunner(AtomicRunner, _Watched):
+    """The product's for atomic routes."""
+
+    def _make_gathering(self, partitions: frozenset[TopicPartition]) -> GatheringLane:
+        return self._kept(super()._make_gathering(partitions))
 
 
 class Reporter(NullObserver, NullVitals):
@@ -159,7 +174,7 @@ class Process:
         def chain(breakers: Mapping[str, Breaker]) -> Chain:
             return make_chain(route, transformers, breakers, threads, clock)
 
-        self.runner = WatchedRunner(
+        self.runner = (WatchedRunner if route.atomic is None else WatchedAtomicRunner)(
             route,
             transport,
             clock,

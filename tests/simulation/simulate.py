@@ -79,7 +79,7 @@ def simulated_clients() -> Iterator[None]:
         source.Consumer, sink.AIOKafkaProducer = real
 
 
-def live(seed: int, time: GuestTime) -> Story:
+def live(seed: int, time: GuestTime, kind: type[World] = World) -> Story:
     """One world, from beginning to end. Call within `simulated_clients`."""
     loop = _WatchedLoop()
     order = random.Random(f"order {seed}")
@@ -88,7 +88,7 @@ def live(seed: int, time: GuestTime) -> Story:
     )  # type: ignore[arg-type]
     unheard: list[str] = []
     loop.set_exception_handler(lambda _, context: unheard.append(f"{context['message']}: {context.get('exception')!r}"))
-    world = World(seed, time)
+    world = kind(seed, time)
     wrong: str | None = None
     try:
         loop.run_until_complete(world.live())

@@ -36,6 +36,12 @@ def test_no_world_breaks_a_promise() -> None:
     assert all(summary["committed"][each] > 100 for each in ("emitted", "dropped", "dead-lettered"))
 
 
+def test_no_atomic_world_breaks_a_promise() -> None:
+    summary = _summary("--atomic", "--seeds", str(2 * SEEDS))
+    assert summary["broken"] == {}
+    assert all(summary["committed"][each] > 100 for each in ("emitted", "dropped", "dead-lettered"))
+
+
 def test_a_broken_world_is_told_and_breaks_again_the_same_way() -> None:
     planted = ("--mutation", "offset too high by one")
     first = _simulate("--seeds", "50", "--until-found", *planted)

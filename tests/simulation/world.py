@@ -40,6 +40,9 @@ _TRACE_LINES = 60
 class World:
     """See the module."""
 
+    commands_at = 0
+    """Where in a value the commands are."""
+
     def __init__(self, seed: int, time: GuestTime) -> None:
         self.seed = seed
         self.trace: deque[str] = deque(maxlen=_TRACE_LINES)
@@ -48,7 +51,7 @@ class World:
         self._bad = chance.choice((0.0, 0.02, 0.1, 0.3))
         self._transformers = self._draw_chain()
         chain = [one.spec for one in self._transformers.values()]
-        self._delivery = chance.choices((Delivery.EXACTLY_ONCE, Delivery.AT_LEAST_ONCE), (3, 2))[0]
+        self._delivery = self._draw_delivery()
         self._route = self._draw_route([spec.name for spec in chain])
         self._registry = Registry(
             {spec.name: spec for spec in chain},
@@ -59,13 +62,13 @@ class World:
             ),
             retry_limit_s=chance.choice((20.0, 120.0)),
         )
-        partitions = chance.randint(1, 3)
-        others = chance.choice((partitions, partitions, partitions, 2))
-        self._counts = {"in": partitions, "out": others, "other": chance.randint(1, 3), "dead": others}
-        self.ledger = SimLedger(self._route, chain, self._counts, self._delivery)
+        self._counts = self._draw_counts()
+        self.ledger = self._make_ledger(chain)
         self._cluster = Cluster(chance, self._counts, self.ledger, transaction_s=chance.choice((15.0, 60.0)))
         self.ledger.cluster = self._cluster
-        self._cluster.group.partitions = [TopicPartition("in", n) for n in range(partitions)]
+        self._cluster.group.partitions = [
+            TopicPartition(topic, n) for topic in self._route.sources for n in range(self._counts[topic])
+        ]
         self._weather = Weather(
             trouble=chance.choice((0.0, 0.01, 0.05, 0.15)),
             permanent=chance.choice((0.0, 0.5)),
@@ -94,6 +97,18 @@ class World:
         await self._finish()
         await self._end()
 
+    def _draw_delivery(self) -> Delivery:
+        return self._chance.choices((Delivery.EXACTLY_ONCE, Delivery.AT_LEAST_ONCE), (3, 2))[0]
+
+    def _draw_counts(self) -> dict[str, int]:
+        """Partitions of every topic."""
+        partitions = self._chance.randint(1, 3)
+        others = self._chance.choice((partitions, partitions, partitions, 2))
+        return {"in": partitions, "out": others, "other": self._chance.randint(1, 3), "dead": others}
+
+    def _make_ledger(self, chain: list[TransformerSpec]) -> SimLedger:
+        return SimLedger(self._route, chain, self._counts, self._delivery)
+
     def _draw_chain(self) -> dict[str, Transformer]:
         chance = self._chance
         instance = {}
@@ -106,7 +121,7 @@ class World:
                 on_violation=chance.choices(list(OnViolation), (5, 2, 2, 1))[0],
                 quarantine=Quarantine(chance.choice((2, 5, 1000)), 60.0, chance.choice(list(QuarantineAction))),
             )
-            instance[spec.name] = self._time.load(spec, stage)
+            instance[spec.name] = self._time.load(spec, stage, self.commands_at)
         return instance
 
     def _draw_route(self, through: list[str]) -> RouteSpec:
@@ -139,11 +154,14 @@ class World:
             at = TopicPartition("in", chance.randrange(self._counts["in"]))
             log = self._cluster.log(at)
             gap = chance.choice((0, 0, 0, 0, 0, 0, 0, 1, 1, 3))
-            commands = "".join(chance.choice(BAD if chance.random() < self._bad else GOOD) for _ in range(3))
+            commands = self._commands()
             value = f"{commands}0...|{log.end + gap}".encode() if chance.random() < 0.95 else None
             headers = ((("id", f"in:{at.partition}:{log.end + gap}".encode())), ("h", chance.choice((None, b"", b"v"))))
             key = chance.choice((b"a", b"b", b"c", None))
             log.append(Event(0, 1_600_000_000_000 + self.produced, key, value, headers), gap)
+
+    def _commands(self) -> str:
+        return "".join(self._chance.choice(BAD if self._chance.random() < self._bad else GOOD) for _ in range(3))
 
     def _keep_running(self) -> None:
         """Start what is missing, as a supervisor would."""

@@ -129,6 +129,42 @@ def test_an_event_that_was_written_twice_counts_once_and_goes_with_its_transacti
     assert [unit.offsets[A] for unit in released(gathered)] == [3]
 
 
+def test_what_a_connector_that_died_writes_again_neither_holds_up_nor_goes_with_a_transaction() -> None:
+    """Both transactions were written whole, then both once more, before any of it was read."""
+    gathered = gathering(SMALL)
+    gathered.put(A, [change(0, 7, 1), change(1, 8, 1), change(2, 7, 1), change(3, 8, 1)])
+    gathered.put(B, [change(0, 7, 2), change(1, 7, 2)])
+    gathered.put(T, [end(0, 7, a=1, b=1), end(1, 8, a=1), end(2, 7, a=1, b=1), end(3, 8, a=1)])
+    units = released(gathered)
+    assert [unit.key for unit in units if unit.key is not None] == ["7", "8"]
+    assert units[0].runs == [(A, [change(0, 7, 1)]), (B, [change(0, 7, 2)])]
+    assert {at: run for unit in units if unit.key is None for at, run in unit.runs} == {
+        A: [change(2, 7, 1), change(3, 8, 1)],
+        B: [change(1, 7, 2)],
+    }
+    assert (gathered.events, gathered.waiting()) == (0, [])
+
+
+def test_what_is_written_again_after_its_transaction_went_passes_by_itself_after_a_restart_too() -> None:
+    gathered = gathering(SMALL)
+    gathered.recall([end(0, 7, a=2), Event(1, 0, None, b"not a mark")])
+    gathered.put(A, [change(5, 7, 2), change(6, 8, 1)])
+    gathered.put(T, [end(2, 7, a=2), end(3, 8, a=1)])
+    assert [(unit.key, unit.offsets) for unit in released(gathered)] == [
+        (None, {A: 6}),
+        (None, {T: 3}),
+        ("8", {A: 7, T: 4}),
+    ]
+
+
+def test_no_more_than_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.atomic.gathering.RELEASED_MAX", 2)
+    gathered = gathering(SMALL)
+    gathered.recall([end(0, 1, a=1), end(1, 2, a=1), end(2, 1, a=1), end(3, 3, a=1)])
+    gathered.put(A, [change(0, 1, 1), change(1, 3, 1), change(2, 2, 1)])
+    assert [unit.offsets for unit in released(gathered)] == [{A: 2}]
+
+
 def test_tables_that_the_route_does_not_read_are_not_waited_for() -> None:
     gathered = gathering(SMALL)
     gathered.put(T, [end(0, 6, elsewhere=3), end(1, 7, a=1, elsewhere=2)])
