@@ -11,7 +11,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 import msgspec
 
@@ -105,7 +105,8 @@ class Servant:
         except Exception as error:
             channel.send(Unfit(f"{type(error).__name__}: {error}"))
             raise
-        self._escapes = 0
+        self._escapes: dict[str, int] = {}
+        """Counted so far, by pattern."""
         channel.send(Ready(posture.seccomp, posture.landlock, posture.network_namespace))
 
     def serve(self) -> None:
@@ -166,7 +167,7 @@ class Servant:
             if isinstance(answer, Trouble):
                 self._trouble(answer)
             else:
-                said = _said(guest.host, 0)
+                said = _said(guest.host, {})
                 self._channel.send(Crossed(guest.memory_bytes, guest.fuel_used, said), answer)
 
     def _trouble(self, trouble: Trouble) -> None:
@@ -192,9 +193,10 @@ class Servant:
         said = _said(self._guest.host, self._new_escapes())
         self._channel.send(Faulted(kind, fault.problem, fault.remedy, said))
 
-    def _new_escapes(self) -> int:
-        before, self._escapes = self._escapes, self._counters.snapshot().escape_attempts
-        return self._escapes - before
+    def _new_escapes(self) -> dict[str, int]:
+        before, self._escapes = self._escapes, dict(self._counters.snapshot().escape_patterns)
+        counts = {name: count - before.get(name, 0) for name, count in self._escapes.items()}
+        return {name: count for name, count in counts.items() if count}
 
 
 def _prepare(channel: Channel, boot: Boot, plain: bytes) -> tuple[Sandbox, SessionPlan]:
@@ -225,7 +227,7 @@ def _prepare(channel: Channel, boot: Boot, plain: bytes) -> tuple[Sandbox, Sessi
     return sandbox, plan
 
 
-def _said(host: HostState, escapes: int) -> Said:
+def _said(host: HostState, escapes: dict[Any, int]) -> Said:
     if not (host.host_calls or host.logs or escapes or host.bad_pointers or host.uses or host.logs_suppressed):
         return SILENCE
     return Said(
@@ -233,11 +235,13 @@ def _said(host: HostState, escapes: int) -> Said:
         logs_suppressed=host.logs_suppressed,
         host_calls=host.host_calls,
         bad_pointers=host.bad_pointers,
-        escapes=escapes,
+        escapes=sum(escapes.values()),
         uses=tuple(
             Use(capability.value, use.allowed, use.denied, use.bytes, use.elapsed_ns)  # type: ignore[arg-type]
             for (capability, _), use in host.uses.items()
         ),
+        pointers=cast("dict[Any, int]", host.escapes or {}),
+        named=escapes,
     )
 
 

@@ -353,7 +353,13 @@ class ProcessGuest:
         host.bad_pointers += said.bad_pointers
         host.logs_suppressed += said.logs_suppressed
         if said.escapes:
-            plan.counters.add(escape_attempts=said.escapes)
+            fits = sum(said.named.values()) == said.escapes
+            plan.counters.escaped(
+                {str(name): count for name, count in said.named.items()} if fits else {"unnamed": said.escapes}
+            )
+        if said.pointers and sum(said.pointers.values()) == said.bad_pointers:
+            before = host.escapes or {}
+            host.escapes = before | {name: before.get(name, 0) + count for name, count in said.pointers.items()}
         for level, text in said.logs:
             self._keep_line(level, text)
         for use in said.uses:

@@ -113,6 +113,10 @@ FromHost = Boot | Start | Probe | Cross | Close | Read | Write | Result
 # ------------------------------------------------------------------------------------------------- from the guest's process
 
 
+PatternName = Literal["null", "wraps", "host-address", "begins-beyond", "ends-beyond", "probing", "own-access"]
+"""`sandbox.escapes.Pattern`."""
+
+
 class Use(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
     """What a crossing used of one capability that is served in the process itself."""
 
@@ -132,6 +136,10 @@ class Said(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknow
     bad_pointers: Count = 0
     escapes: Count = 0
     uses: tuple[Use, ...] = ()
+    pointers: dict[PatternName, Count] = {}
+    """What the bad pointers looked like."""
+    named: dict[PatternName, Count] = {}
+    """What the escapes did."""
 
 
 class Ready(Message, tag=0, frozen=True):

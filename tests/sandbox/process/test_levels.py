@@ -275,6 +275,27 @@ def test_a_runtime_is_shared_with_nobody(everything: Sandbox) -> None:
     assert engine("a", IsolationLevel.RUNTIME) is engine("a", IsolationLevel.RUNTIME)
 
 
+@pytest.mark.parametrize("end", ["", "(drop (i32.load (i32.const -8)))"], ids=["passes", "traps"])
+def test_what_refused_addresses_looked_like_is_told_at_every_level(end: str) -> None:
+    wasm = wat(f"""(module (import "penstock" "log" (func $log (param i32 i32 i32)))
+      (import "penstock" "kv_get" (func $get (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (data (i32.const 8) "\\91\\c0")
+      (func (export "penstock_v1_alloc") (param i32) (result i32) (i32.const 1024))
+      (func (export "penstock_v1_transform") (param i32 i32) (result i64)
+        (call $log (i32.const 1) (i32.const 0xfffffff0) (i32.const 32))
+        (call $log (i32.const 1) (i32.const 0) (i32.const 3))
+        (drop (call $get (i32.const 0) (i32.const 3) (i32.const 0) (i32.const 0)))
+        {end} (i64.const 0x800000002)))""")
+    found = []
+    for level in IsolationLevel:
+        with Sandbox(cache=False) as sandbox:
+            grants = Grants.of(["log", "key-value"])
+            report = sandbox.load(spec(isolation=level, capabilities=grants), wasm).run(batch([b"a"]))
+            assert (report.escape_attempts, dict(report.escape_patterns)) == (3, {"wraps": 1, "null": 2})
+            found.append(dict(sandbox.stats().escape_patterns))
+    assert found == [{"wraps": 1, "null": 2} | ({"own-access": 1} if end else {})] * 3
+
+
 def test_a_module_that_needs_more_than_its_limits_is_refused_in_the_same_words(everything: Sandbox) -> None:
     """At level `process` it used to be advised to give that level up."""
     large = wat("""(module (memory (export "memory") 65536)

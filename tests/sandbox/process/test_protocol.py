@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.process.protocol import HEAD, Crossed, Message, Said, decode_from_process, encode, packed
+from sandbox.escapes import Pattern
+from sandbox.process.protocol import HEAD, Crossed, Message, PatternName, Said, decode_from_process, encode, packed
 from schemas.outcome import ViolationKind
 
 REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
@@ -63,3 +66,7 @@ def test_a_message_is_sent_with_its_lengths(size: int) -> None:
     assert total == len(whole) - HEAD.size
     assert decode_from_process(whole[HEAD.size :][:control]) == message
     assert len(whole) - HEAD.size - control == size
+
+
+def test_every_pattern_has_its_name_here() -> None:
+    assert set(get_args(PatternName)) == set(Pattern)
