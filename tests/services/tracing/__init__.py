@@ -71,16 +71,16 @@ def _build(folder: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("GOFLAGS", "GOOS", "GOARCH")}
     command = [go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", f"{out}/"]
     out.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [*command, COLLECTOR, JAEGER],
-        cwd=SOURCES,
-        env=environment | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0"},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"the collector and Jaeger could not be built:\n{done.stderr[-2000:]}")
+    settled = environment | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+    for pause_s in (5, 20, None):  # a proxy that hands out a thousand files stumbles now and then
+        done = subprocess.run(
+            [*command, COLLECTOR, JAEGER], cwd=SOURCES, env=settled, check=False, capture_output=True, text=True
+        )
+        if done.returncode == 0:
+            break
+        if pause_s is None:
+            raise RuntimeError(f"the collector and Jaeger could not be built:\n{done.stderr[-2000:]}")
+        time.sleep(pause_s)
     out.rename(folder)
 
 
