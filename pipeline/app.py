@@ -104,7 +104,7 @@ class Pipeline:
             if transport is None:
                 return
             control = Control(transport.control(), self._clock)
-            schemas = open_schemas(self.registry)
+            schemas = open_schemas(self.registry, doubts=True)
             try:
                 settled = await asyncio.to_thread(self._settled, schemas) if schemas is not None else {}
                 await self._unless_stopped(control.open())

@@ -2,11 +2,12 @@
 
 An answer about an id never changes and is kept for ever; that there is no such id is kept for a minute. Confluent's client retries
 what may pass (no connection, 429, 5xx) with back-off; when it gives up that is a TransportError, and so is anything that is not
-plainly "no such schema": a wrong URL must not turn a stream into dead letters.
+plainly "no such schema": a wrong URL must not turn a stream into dead letters, nor a registry's node that lags behind.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +28,10 @@ RETRIES: Final = 2
 RETRY_WAIT_MS: Final = 200
 RETRY_WAIT_MS_MAX: Final = 2_000
 UNKNOWN_S: Final = 60.0
-"""How long an id stays unknown: whoever registers it may be a moment late."""
+"""How long an id stays unknown."""
+DOUBT_S: Final = 5.0
+"""How long an id that nobody asked for before is not held against its events: the registry's node that is asked may lag behind the one
+that the producer registered with. Once in `UNKNOWN_S`, for all ids together: ids that were made up hold a stream up by a twelfth."""
 UNKNOWN_MAX: Final = 10_000
 REFERENCES_MAX: Final = 500
 """Of one schema, all together."""
@@ -40,13 +44,18 @@ T = TypeVar("T")
 class RegistryClient:
     """The port `Schemas`, over HTTP. Safe from any thread; `close` it."""
 
-    def __init__(self, spec: SchemaRegistrySpec, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, spec: SchemaRegistrySpec, clock: Callable[[], float] = time.monotonic, *, doubts: bool = False
+    ) -> None:
+        """`doubts`: somebody tries again after a TransportError, so an id that is not known yet may be one."""
         self._url = spec.url
         self._client: Any = SchemaRegistryClient(_settings(spec))
         self._clock = clock
         self._asking = threading.Lock()
         self._ids: dict[int, RegisteredSchema] = {}
         self._unknown: dict[int, float] = {}
+        self._doubts = doubts
+        self._doubt_until = self._doubt_again = -math.inf
         self._subjects: dict[tuple[str, int | None], RegisteredSchema] = {}
         self._compiled: dict[int, bytes] = {}
 
@@ -113,12 +122,24 @@ class RegistryClient:
         except SchemaRegistryError as error:
             if error.error_code not in _NO_SCHEMA:
                 raise self._unclear(error) from None
+            if self._is_doubtful(schema_id):
+                raise TransportError(
+                    f"the schema registry at {self._url} has no schema {schema_id} yet; asked again for {DOUBT_S:g} s"
+                ) from None
             if len(self._unknown) >= UNKNOWN_MAX:
                 self._unknown.clear()
             self._unknown[schema_id] = self._clock() + UNKNOWN_S
             raise DecodeError(f"the schema registry has no schema {schema_id}") from None
         self._ids[schema_id] = found = self._with_references(schema_id, schema)
         return found
+
+    def _is_doubtful(self, schema_id: int) -> bool:
+        now = self._clock()
+        if not self._doubts or schema_id in self._unknown:
+            return False
+        if now >= self._doubt_again:
+            self._doubt_until, self._doubt_again = now + DOUBT_S, now + UNKNOWN_S
+        return now < self._doubt_until
 
     def _version(self, subject: str, version: int | None) -> RegisteredSchema | None:
         try:

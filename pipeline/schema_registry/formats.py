@@ -57,8 +57,8 @@ def needs_registry(route: RouteSpec) -> bool:
     return not NEEDS_REGISTRY.keys().isdisjoint((route.format_in.name, route.format_out.name))
 
 
-def open_schemas(registry: Registry, spec: FormatSpec | None = None) -> RegistryClient | None:
-    """The client, when a route (or this format) needs one; to be closed. Raises ConfigError."""
+def open_schemas(registry: Registry, spec: FormatSpec | None = None, *, doubts: bool = False) -> RegistryClient | None:
+    """The client, when a route (or this format) needs one; to be closed. `doubts`: see there. Raises ConfigError."""
     needed = (spec is not None and spec.name in NEEDS_REGISTRY) or any(map(needs_registry, registry.routes.values()))
     if registry.schema_registry is None or not needed:
         return None
@@ -66,7 +66,7 @@ def open_schemas(registry: Registry, spec: FormatSpec | None = None) -> Registry
         raise ConfigError(Fault(f"a schema registry needs the Python package {absent}", INSTALL))
     from pipeline.schema_registry.client import RegistryClient
 
-    return RegistryClient(registry.schema_registry)
+    return RegistryClient(registry.schema_registry, doubts=doubts)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.schema_registry.client import RETRIES, RETRY_WAIT_MS_MAX, UNKNOWN_S, RegistryClient
+from pipeline.schema_registry.client import DOUBT_S, RETRIES, RETRY_WAIT_MS_MAX, UNKNOWN_S, RegistryClient
 from schemas.change import DecodeError
 from schemas.errors import ConfigError, TransportError
 from schemas.formats.schemas import SchemaKind
@@ -86,6 +86,31 @@ def test_an_unknown_id_is_the_events_fault_and_asked_for_once_a_minute(apicurio:
         now[0] += UNKNOWN_S + 1
         with pytest.raises(TransportError):
             client.by_id(2_000_000_001)
+
+
+def test_an_id_that_is_registered_a_moment_later_is_nobodys_fault(
+    apicurio: ApicurioRegistry, unique: Callable[[str], str]
+) -> None:
+    """As for a node of the registry that lags behind: the next id is asked for before it is there."""
+    now = [1000.0]
+    with closing(RegistryClient(SchemaRegistrySpec(apicurio.url), lambda: now[0], doubts=True)) as client:
+        made = client.register(unique("orders-value"), SchemaKind.AVRO, AVRO)
+        late = made.id + 100_000
+        with pytest.raises(TransportError, match=f"no schema {late} yet; asked again for 5 s"):
+            client.by_id(late)
+        assert client.by_id(made.id).id == made.id
+        now[0] += DOUBT_S - 1
+        with pytest.raises(TransportError, match="yet"):
+            client.by_id(late + 1)
+        now[0] += 2
+        for unknown in (late, late + 1, late + 2):
+            with pytest.raises(DecodeError, match=f"no schema {unknown}"):
+                client.by_id(unknown)
+        now[0] += UNKNOWN_S
+        with pytest.raises(DecodeError):
+            client.by_id(late)
+        with pytest.raises(TransportError, match="yet"):
+            client.by_id(late + 3)
 
 
 def test_after_the_first_answer_nothing_is_asked(apicurio: ApicurioRegistry, unique: Callable[[str], str]) -> None:
