@@ -72,8 +72,9 @@ def _of_protobuf(text: str) -> Nullable:
 
 
 def _json(path: Path) -> Any:
+    text = _text(path)
     try:
-        return json.loads(_text(path))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"{path} is not JSON: {error}") from None
 
@@ -94,7 +95,8 @@ def _of_json_schema(document: object) -> Contract:
     try:
         return Contract(row, json_schema_check(document))
     except ValueError as error:
-        raise SchemaError(f"it is no JSON Schema: {str(error)[:300]}") from None
+        why, *_ = str(error).splitlines()  # behind it, the schema of schemas, at length
+        raise SchemaError(f"it is no JSON Schema: {why[:300]}") from None
 
 
 def _is_type(source: str) -> bool:
@@ -108,9 +110,11 @@ def _of_type(source: str) -> Contract:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
+    except Exception as error:  # an import runs whatever is in the module
+        raise SchemaError(f"{source} cannot be imported: {type(error).__name__}: {error}") from None
+    try:
         schema = msgspec.json.schema(found)
-    except (ImportError, AttributeError) as error:
-        raise SchemaError(f"{source} cannot be imported: {error}") from None
     except TypeError as error:
-        raise SchemaError(f"{source} is no type that msgspec knows: {error}") from None
+        why, *_ = str(error).splitlines()
+        raise SchemaError(f"{source} is no type that msgspec knows: {why}") from None
     return Contract(from_json_schema(schema), python_check(found))

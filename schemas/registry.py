@@ -87,6 +87,8 @@ def _format_name(value: object) -> object:
 
 
 def _one_or_more(value: object) -> object:
+    if isinstance(value, str):
+        return [{"schema": value}]
     return [value] if isinstance(value, dict) else value
 
 
@@ -155,7 +157,7 @@ def _also_profile(schema: dict[str, Any]) -> None:
 
 def _also_single(schema: dict[str, Any]) -> None:
     many = next(one for one in schema["anyOf"] if one.get("type") == "array")
-    schema["anyOf"].insert(0, many["items"])
+    schema["anyOf"][:0] = [{"type": "string"}, many["items"]]
 
 
 def _also_format(schema: dict[str, Any]) -> None:
@@ -432,7 +434,7 @@ class RouteEntry(Shape):
     )
     contract: Annotated[tuple[ContractEntry, ...] | None, BeforeValidator(_one_or_more)] = Field(
         default=None,
-        description="One contract, or a list of them for different tables.",
+        description="One contract, or a list of them for different tables; a text is its schema.",
         json_schema_extra=_also_single,
     )
     headers: HeadersEntry | None = None

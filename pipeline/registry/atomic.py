@@ -34,6 +34,12 @@ def atomic_faults(document: Document, route: RouteSpec, registry: Registry) -> I
             "add {topic.prefix}.transaction to from (and set provide.transaction.metadata=true on the connector); "
             "of several, say which in atomic.transactions",
         )
+    elif strange := [one for one in route.sources if not one.startswith(f"{atomic.prefix}.")]:
+        yield document.fault(
+            steps,
+            f"{', '.join(strange)} cannot be counted by {atomic.transaction_topic}: the topics of one connector begin alike",
+            f"read what begins with {atomic.prefix}. here, and the others by routes of their own",
+        )
     if route.format_in.name != "debezium-json":
         yield document.fault(
             steps,

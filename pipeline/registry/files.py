@@ -34,7 +34,8 @@ def file_faults(document: Document, registry: Registry) -> Iterator[Fault]:
                 read_contract(contract.schema, contract.base)
             except SchemaError as error:
                 remedy = "name a schema file (.json, .avsc, .proto) or a Python type (package.module:Name)"
-                yield document.fault(("routes", route.name, "contract"), str(error), remedy)
+                problem = str(error) if contract.schema in str(error) else f"{contract.schema}: {error}"
+                yield document.fault(("routes", route.name, "contract"), problem, remedy)
     yield from _pem_faults(document, registry.kafka.security)
 
 

@@ -134,6 +134,7 @@ def test_avros_types(change: dict[str, Any], problem: str, tmp_path: Path) -> No
         ("a.proto", "message Order {", "it is no Protobuf schema"),
         ("no.such.module:Name", None, "cannot be imported"),
         ("json:JSONDecoder", None, "no type that msgspec knows"),
+        ("tests.pipeline.unimportable:Row", None, "cannot be imported: ZeroDivisionError: division by zero"),
     ],
 )
 def test_contracts_that_cannot_be_read(name: str, content: str | None, said: str, tmp_path: Path) -> None:
@@ -142,6 +143,7 @@ def test_contracts_that_cannot_be_read(name: str, content: str | None, said: str
     with pytest.raises(SchemaError) as refused:
         read_contract(name, tmp_path)
     assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_schemas_of_themselves_end() -> None:

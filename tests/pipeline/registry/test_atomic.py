@@ -47,6 +47,7 @@ def test_what_is_written_is_meant(tmp_path: Path, written: str, meant: AtomicSpe
     [
         ({"sources": "[shop.s.a]"}, "no topic with BEGIN and END is among the sources"),
         ({"sources": "[a.transaction, b.transaction]"}, "no topic with BEGIN and END is among the sources"),
+        ({"sources": "[shop.s.a, other.s.b, shop.transaction]"}, "other.s.b cannot be counted by shop.transaction"),
         ({"sources": "'/shop[.].*/'"}, "the sources are a regular expression"),
         ({"top": "delivery: at-least-once"}, "without Kafka transactions nothing is written whole"),
         ({"route": ", format: maxwell"}, "transactions cannot be read from the format maxwell"),

@@ -1,0 +1,3 @@
+"""A module that whoever imports it is sorry about."""
+
+Row = 1 / 0
