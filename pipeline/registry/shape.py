@@ -64,7 +64,7 @@ def check_shape(document: Document, silent: Iterable[Steps] = ()) -> tuple[Regis
     try:
         return RegistryFile.model_validate(data), []
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
+        details = _own(error.errors(include_url=False, include_input=False))
     faults = [_fault(document, steps, detail) for steps, detail in _placed(details, data) if steps not in already]
     return _remainder(data, details), faults
 
@@ -73,7 +73,7 @@ def faults_of(
     document: Document, error: ValidationError, below: Steps, shape: type[BaseModel], data: Any
 ) -> Iterator[Fault]:
     """The faults of what stands `below`: `data`, which is no `shape`."""
-    for detail in error.errors(include_url=False, include_input=False):
+    for detail in _own(error.errors(include_url=False, include_input=False)):
         yield _fault(document, (*below, *_place(detail, data)), detail, shape, len(below))
 
 
@@ -94,6 +94,16 @@ def _remainder(data: dict[str, Any], details: list[ErrorDetails]) -> RegistryFil
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
     return None
+
+
+def _own(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are too short only because their items were refused."""
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or not any(other is not detail and other["loc"][: len(detail["loc"])] == detail["loc"] for other in details)
+    ]
 
 
 def _placed(details: Iterable[ErrorDetails], data: Any) -> list[tuple[Steps, ErrorDetails]]:

@@ -78,6 +78,15 @@ def test_faults_say_where_and_what_to_do(
     assert found.line == line
 
 
+def test_a_list_whose_items_are_refused_is_not_called_empty_too(faults: Faults) -> None:
+    refused = faults("builtin: mask\nconfig: {rules: [{columns: a, action: redakt}]}")
+    assert [(fault.path, fault.problem) for fault in refused] == [
+        ("transformers.hide.config.rules[0].action", "the value is not one of the choices")
+    ]
+    (empty,) = faults("builtin: mask\nconfig: {rules: []}")
+    assert (empty.path, empty.problem) == ("transformers.hide.config.rules", "is empty")
+
+
 def test_a_secret_is_in_no_fault(faults: Faults) -> None:
     for fault in faults('builtin: mask\nconfig: {salt: ["${SALT}"], rules: [{columns: a, action: hash}]}'):
         assert "pepper" not in fault.problem + fault.remedy
