@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.change import ChangeEvent, DecodeError, EncodeError, pack, unpack
+from schemas.change import DEPTH_MAX, ChangeEvent, DecodeError, EncodeError, pack, unpack
 from schemas.event import Event
 from schemas.formats.format import Document, Format
 from schemas.formats.jsontext import is_marked, marked, or_refused, packed_change, read_object
@@ -19,6 +19,7 @@ from schemas.formats.splice import splice, write
 
 _OTHERS = ("op", "before", "source", "ts_ms", "transaction")
 _decode = msgspec.msgpack.Decoder().decode
+_CONTAINERS = (dict, list)
 _MEMBERS = frozenset(ChangeEvent.__struct_fields__)
 
 
@@ -135,9 +136,21 @@ class MessagePack(Format):
 
 def _read(data: bytes) -> Any:
     try:
-        return _decode(data)
+        value = _decode(data)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError) as error:
         raise DecodeError(f"not msgpack: {error}") from None
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Level by level: whoever works on it later may go down into it by calls."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        inside = (one.values() if type(one) is dict else one for one in level if type(one) in _CONTAINERS)
+        if not (level := [one for within in inside for one in within if type(one) in _CONTAINERS]):
+            return
+    raise DecodeError(f"nested more than {DEPTH_MAX} levels deep")
 
 
 class Raw(Format):

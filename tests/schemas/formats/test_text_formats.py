@@ -161,6 +161,8 @@ def test_canal_without_rows_does_not_disappear(rows: str) -> None:
         ("msgpack", b"\xa1a", "it is no map"),
         ("msgpack", b"\x81\x01\x02", "names that are texts"),
         ("msgpack", b"\x81\xa1a\x02\x02", "not msgpack"),
+        ("msgpack", b"\x81\xa1a" * 129 + b"\1", "nested more than 128 levels"),
+        ("msgpack", b"\x81\xa1a" + b"\x91" * 700 + b"\1", "nested more than 128 levels"),
         ("raw", b"{}", "its values are not decoded"),
     ],
 )
