@@ -104,6 +104,9 @@ impl Rule {
     }
 
     fn replace(&self, value: &mut Value) -> std::result::Result<bool, Rejection> {
+        if self.to == To::Map && self.otherwise == Otherwise::Keep && self.word(value).is_none() {
+            return Ok(false);
+        }
         let new = match (self.cast(value), self.on_failure) {
             (Some(new), _) => new,
             (None, OnFailure::Keep) => return Ok(false),
@@ -141,26 +144,14 @@ impl Rule {
     }
 
     fn mapped(&self, value: &Value) -> Option<Value<'static>> {
-        let code = text_of(value)?;
-        match (self.map.get(&*code), self.otherwise) {
-            (Some(word), _) => Some(word.value()),
-            (None, Otherwise::Null) => Some(Value::Null),
-            (None, Otherwise::Keep) => Some(owned(value)),
-            (None, Otherwise::Fail) => None,
+        match self.word(value) {
+            Some(word) => Some(word.value()),
+            None => (self.otherwise == Otherwise::Null).then_some(Value::Null),
         }
     }
-}
 
-/// A scalar that borrows nothing.
-fn owned(value: &Value) -> Value<'static> {
-    match value {
-        Value::Text(text) => Value::Text(text.to_string().into()),
-        Value::Bytes(bytes) => Value::Bytes(bytes.to_vec().into()),
-        Value::Boolean(value) => Value::Boolean(*value),
-        Value::Integer(number) => Value::Integer(*number),
-        Value::Unsigned(number) => Value::Unsigned(*number),
-        Value::Float(number) => Value::Float(*number),
-        _ => Value::Null,
+    fn word(&self, value: &Value) -> Option<&Word> {
+        self.map.get(&*text_of(value)?)
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) fn integer(value: &Value) -> Option<Value<'static>> {
         Value::Integer(number) => Some(Value::Integer(*number)),
         Value::Unsigned(number) => Some(Value::Unsigned(*number)),
         Value::Float(number) => of_float(*number),
-        Value::Text(text) => {
+        Value::Text(text) | Value::Digits(text) => {
             let plain = Decimal::parse(text)?.scaled(Some(0))?;
             plain.parse().map(Value::Integer).ok().or_else(|| plain.parse().map(Value::Unsigned).ok())
         }
@@ -31,7 +31,7 @@ pub(crate) fn float(value: &Value) -> Option<Value<'static>> {
         Value::Float(number) => *number,
         Value::Integer(number) => *number as f64,
         Value::Unsigned(number) => *number as f64,
-        Value::Text(text) => Decimal::parse(text).and_then(|_| text.trim().parse().ok())?,
+        Value::Text(text) | Value::Digits(text) => Decimal::parse(text).and_then(|_| text.trim().parse().ok())?,
         _ => return None,
     };
     Some(Value::Float(number))
@@ -91,13 +91,17 @@ impl Decimal {
     /// As text with so many digits behind the point, or as many as there are.
     fn scaled(mut self, scale: Option<usize>) -> Option<String> {
         let wanted = scale.map_or(self.scale.max(0), |scale| scale as i64);
-        while self.scale > wanted {
-            if !self.digits.ends_with('0') && !self.digits.is_empty() {
+        if wanted > DIGITS_MAX as i64 {
+            return None;
+        }
+        while self.scale > wanted && !self.digits.is_empty() {
+            if !self.digits.ends_with('0') {
                 return None;
             }
             self.digits.pop();
             self.scale -= 1;
         }
+        self.scale = self.scale.min(wanted); // nothing but zeros is left of it
         let missing = usize::try_from(wanted - self.scale).ok().filter(|missing| *missing <= DIGITS_MAX)?;
         self.digits.extend(std::iter::repeat_n('0', missing));
         Some(self.text(wanted as usize))
@@ -134,6 +138,11 @@ mod tests {
             ("+007", None, Some("7")),
             (".5", Some(1), Some("0.5")),
             ("1e999999", None, None),
+            ("0e-2147483647", Some(2), Some("0.00")),
+            ("0e-2147483647", None, None),
+            ("1e-70000", None, None),
+            ("1e-2147483648", Some(0), None),
+            ("10e-1", Some(0), Some("1")),
             ("", None, None),
             (".", None, None),
             ("1.2.3", None, None),
@@ -150,6 +159,8 @@ mod tests {
         assert_eq!(integer(&text("12.01")), None);
         assert_eq!(integer(&text("18446744073709551615")), Some(Value::Unsigned(u64::MAX)));
         assert_eq!(integer(&text("18446744073709551616")), None);
+        assert_eq!(integer(&Value::Digits("1.00".into())), Some(Value::Integer(1)));
+        assert_eq!(float(&Value::Digits("1.10".into())), Some(Value::Float(1.1)));
         assert_eq!(integer(&Value::Float(3.0)), Some(Value::Integer(3)));
         assert_eq!(integer(&Value::Float(3.5)), None);
         assert_eq!(integer(&Value::Float(1e300)), None);

@@ -1,6 +1,7 @@
 //! Makes many events of one: one for each item of a list.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use builtin_kit::{Change, Row, Tables, Value, of_json, write_object};
 use penstock_guest::{Decoded, Outcome, Record, Rejection, Result};
@@ -32,6 +33,8 @@ enum Empty {
 }
 
 type Rejected<T> = std::result::Result<T, Rejection>;
+/// An item's key, when it has one of its own, its row before and its row after.
+type Pair<'a> = (Option<Vec<u8>>, Option<Row<'a>>, Option<Row<'a>>);
 
 /// What a row has in the column.
 enum List<'a> {
@@ -110,7 +113,8 @@ impl Config {
         }
     }
 
-    /// Items are the same by their place: one that there was and is not any more is deleted, a further one is created.
+    /// Items are the same by their key, without keys of their own by their place: one that there was and is not any more is deleted, a
+    /// further one is created.
     fn exploded<'a>(
         &self,
         event: &Decoded<'a>,
@@ -123,36 +127,65 @@ impl Config {
         if count == 0 {
             return self.without(self.empty, "is an empty list");
         }
+        let before = self.rows(change.before.as_ref(), before)?;
+        let after = self.rows(change.after.as_ref(), after)?;
         let mut records = Vec::with_capacity(count);
-        let (mut before, mut after) = (before.into_iter(), after.into_iter());
-        for at in 0..count {
-            let row = |row: &Option<Row<'a>>, item: Option<Value<'a>>| match (row, item) {
-                (Some(row), Some(item)) => self.row(row, item, at).map(Some),
-                _ => Ok(None),
-            };
-            let before = row(&change.before, before.next())?;
-            let after = row(&change.after, after.next())?;
-            self.put(&mut records, event, Change { before, after, ..change.clone() }, knows_before)?;
+        for (key, before, after) in self.pairs(before, after)? {
+            let key = key.map(Cow::Owned).or(event.0.key.map(Cow::Borrowed));
+            self.put(&mut records, key, Change { before, after, ..change.clone() }, knows_before);
         }
         Ok(Outcome::EmitMany(records))
     }
 
+    /// One side's rows, an item in each.
+    fn rows<'a>(&self, row: Option<&Row<'a>>, items: Vec<Value<'a>>) -> Rejected<Vec<Row<'a>>> {
+        let Some(row) = row else { return Ok(Vec::new()) };
+        items.into_iter().enumerate().map(|(at, item)| self.row(row, item, at)).collect()
+    }
+
+    /// What was and what is of each item, and its key when it has one of its own.
+    fn pairs<'a>(&self, before: Vec<Row<'a>>, after: Vec<Row<'a>>) -> Rejected<Vec<Pair<'a>>> {
+        if self.key.is_empty() {
+            let (mut before, mut after) = (before.into_iter(), after.into_iter());
+            let both = std::iter::from_fn(|| match (before.next(), after.next()) {
+                (None, None) => None,
+                (before, after) => Some((None, before, after)),
+            });
+            return Ok(both.collect());
+        }
+        // a row that has no key now had none then: it never was a record
+        let (mut gone, mut keyless) = (BTreeMap::<Vec<u8>, VecDeque<(usize, Row<'a>)>>::new(), None);
+        for (at, row) in before.into_iter().enumerate() {
+            match self.key_of(&row) {
+                Ok(key) => gone.entry(key).or_default().push_back((at, row)),
+                Err(rejection) => keyless = Some(rejection),
+            }
+        }
+        let mut pairs = Vec::with_capacity(after.len());
+        let mut live = BTreeSet::new();
+        for row in after {
+            let key = self.key_of(&row)?;
+            let was = gone.get_mut(&key).and_then(VecDeque::pop_front).map(|(_, row)| row);
+            live.insert(key.clone());
+            pairs.push((Some(key), was, Some(row)));
+        }
+        gone.retain(|key, _| !live.contains(key)); // of several items with one key, the others go on under it
+        let mut deleted: Vec<_> =
+            gone.into_iter().flat_map(|(key, rows)| rows.into_iter().map(move |(at, row)| (at, key.clone(), row))).collect();
+        deleted.sort_by_key(|(at, _, _)| *at);
+        pairs.extend(deleted.into_iter().map(|(_, key, row)| (Some(key), Some(row), None)));
+        match keyless {
+            Some(rejection) if pairs.is_empty() => Err(rejection),
+            _ => Ok(pairs),
+        }
+    }
+
     /// With keys of its own, a deleted item gets the tombstone that the source sends for the whole row.
-    fn put<'a>(
-        &self,
-        records: &mut Vec<Record<'a>>,
-        event: &Decoded<'a>,
-        mut change: Change<'a>,
-        knows_before: bool,
-    ) -> Rejected<()> {
+    fn put<'a>(&self, records: &mut Vec<Record<'a>>, key: Option<Cow<'a, [u8]>>, mut change: Change<'a>, knows_before: bool) {
         change.operation = match (&change.before, &change.after, change.operation) {
             (Some(_), None, _) => 'd',
             (None, Some(_), 'u') if knows_before => 'c',
             (_, _, operation) => operation,
-        };
-        let key = match change.after.as_ref().or(change.before.as_ref()) {
-            Some(row) if !self.key.is_empty() => Some(Cow::Owned(self.key_of(row)?)),
-            _ => event.0.key.map(Cow::Borrowed),
         };
         let is_deleted = change.operation == 'd' && !self.key.is_empty();
         let record = |value| Record { topic: None, key: key.clone(), value, headers: None };
@@ -160,7 +193,6 @@ impl Config {
         if is_deleted {
             records.push(record(None));
         }
-        Ok(())
     }
 
     /// The row with one item in place of the list.

@@ -44,7 +44,7 @@ impl Secrets<'_> {
         match leaf {
             Value::Integer(number) => Value::Integer(self.number(*number)),
             Value::Unsigned(number) => self.unsigned(*number),
-            Value::Float(_) => self.float(leaf),
+            Value::Float(_) | Value::Digits(_) => self.float(leaf),
             // There are but two: a token would hide nothing.
             Value::Boolean(_) => Value::Null,
             Value::Bytes(bytes) => {
@@ -70,13 +70,18 @@ impl Secrets<'_> {
         if number < 0 { -token } else { token }
     }
 
-    /// A float of the same digits before and behind the point.
+    /// A float of the same digits before and behind the point, and the same exponent.
     fn float(&self, leaf: &Value) -> Value<'static> {
         let text = text_of(leaf).unwrap_or_default();
-        let digits = text.chars().zip(self.stream(text.as_bytes()));
-        let token: String =
-            digits.map(|(at, pair)| if at.is_ascii_digit() { replaced(at, pair) } else { at }).collect();
-        token.parse().map_or(Value::Null, Value::Float)
+        let exponent = text.find(['e', 'E']).unwrap_or(text.len());
+        let digits = text.char_indices().zip(self.stream(text.as_bytes()));
+        let token: String = digits
+            .map(|((at, one), pair)| if one.is_ascii_digit() && at < exponent { replaced(one, pair) } else { one })
+            .collect();
+        match token.parse::<f64>() {
+            Ok(number) if number.is_finite() => Value::Float(number),
+            _ => Value::Null,
+        }
     }
 
     /// As many digits again: the first of them can only be 1, and behind it 7 is the most that always fits.
@@ -142,6 +147,11 @@ mod tests {
             token.chars().map(|c| if c.is_alphanumeric() { 'x' } else { c }).collect::<String>(),
             "xxx@xxxxxxx.xxx +xx xx"
         );
+        for number in [1e300, 1.5, -2.5e-300] {
+            let Value::Float(token) = secrets.token(&Value::Float(number)) else { panic!() };
+            assert!(token != number && (token == 0.0 || (token.abs().log10() - number.abs().log10()).abs() < 2.0), "{token}");
+        }
+        assert!(matches!(secrets.token(&Value::Digits("1.10".into())), Value::Float(_)));
         for number in [0, 7, -42, i64::MAX, i64::MIN + 1] {
             let Value::Integer(token) = secrets.token(&Value::Integer(number)) else { panic!() };
             assert_eq!(token.unsigned_abs().to_string().len(), number.unsigned_abs().to_string().len());

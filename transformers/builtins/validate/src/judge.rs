@@ -47,6 +47,8 @@ pub(crate) struct Judge<'s> {
     steps: u32,
     depth: usize,
     path: Vec<Step>,
+    /// Values met that the source did not send.
+    unsent: u32,
 }
 
 #[derive(Debug)]
@@ -57,12 +59,12 @@ enum Step {
 
 /// Judges a row by the document's own schema.
 pub(crate) fn judge(schemas: &Schemas, side: &str, row: &Value) -> Judged {
-    let mut judge = Judge { schemas, steps: 0, depth: 0, path: vec![Step::Name(side.to_owned())] };
+    let mut judge = Judge { schemas, steps: 0, depth: 0, path: vec![Step::Name(side.to_owned())], unsent: 0 };
     judge.value(0, row)
 }
 
 impl Judge<'_> {
-    /// What the source did not send may be anything.
+    /// What the source did not send may be anything: it is right, and so is what would be wrong only because of that (`not`).
     fn value(&mut self, id: Id, value: &Value) -> Judged {
         self.steps += 1;
         if self.steps > STEPS_MAX {
@@ -72,6 +74,7 @@ impl Judge<'_> {
             return Err(Beyond::Depth);
         }
         if matches!(value, Value::Unavailable) {
+            self.unsent += 1;
             return Ok(None);
         }
         self.depth += 1;
@@ -157,11 +160,14 @@ impl Judge<'_> {
             }
             (Check::OneOf(ids), _) => self.one_of(ids, value),
             (Check::Not(id), _) => {
-                let is_right = !self.holds(*id, value)?;
+                let before = self.unsent;
+                let is_right = !self.holds(*id, value)? || self.unsent != before;
                 self.demand(is_right, "not", || "fits what it must not".into())
             }
             (Check::If { condition, then, otherwise }, _) => {
+                let before = self.unsent;
                 let branch = if self.holds(*condition, value)? { then } else { otherwise };
+                let branch = branch.filter(|_| self.unsent == before);
                 branch.map_or(Ok(None), |id| self.value(id, value))
             }
             (_, Value::Nested(nested)) if nested.is_map() => self.map(check, *nested, value),
@@ -171,11 +177,11 @@ impl Judge<'_> {
     }
 
     fn one_of(&mut self, ids: &[Id], value: &Value) -> Judged {
-        let mut count = 0;
+        let (mut count, before) = (0, self.unsent);
         for id in ids {
             count += usize::from(self.holds(*id, value)?);
         }
-        self.demand(count == 1, "oneOf", || format!("fits {count} of {}, not one", ids.len()))
+        self.demand(count == 1 || self.unsent != before, "oneOf", || format!("fits {count} of {}, not one", ids.len()))
     }
 
     fn bound(&self, bound: Bound, number: Number, amount: Number) -> Judged {
@@ -269,11 +275,12 @@ impl Judge<'_> {
                 Ok(None)
             }
             Check::Contains { of, least, most } => {
-                let mut count = 0;
+                let (mut count, before) = (0, self.unsent);
                 for item in list.elements() {
                     count += usize::from(self.holds(*of, &item)?);
                 }
                 match count {
+                    _ if self.unsent != before => Ok(None),
                     _ if count < *least => {
                         self.broken(if *least == 1 { "contains" } else { "minContains" }, "too few elements fit")
                     }
