@@ -170,8 +170,10 @@ impl Config {
             pairs.push((Some(key), was, Some(row)));
         }
         gone.retain(|key, _| !live.contains(key)); // of several items with one key, the others go on under it
-        let mut deleted: Vec<_> =
-            gone.into_iter().flat_map(|(key, rows)| rows.into_iter().map(move |(at, row)| (at, key.clone(), row))).collect();
+        let mut deleted: Vec<_> = gone
+            .into_iter()
+            .flat_map(|(key, rows)| rows.into_iter().map(move |(at, row)| (at, key.clone(), row)))
+            .collect();
         deleted.sort_by_key(|(at, _, _)| *at);
         pairs.extend(deleted.into_iter().map(|(_, key, row)| (Some(key), Some(row), None)));
         match keyless {
@@ -181,7 +183,13 @@ impl Config {
     }
 
     /// With keys of its own, a deleted item gets the tombstone that the source sends for the whole row.
-    fn put<'a>(&self, records: &mut Vec<Record<'a>>, key: Option<Cow<'a, [u8]>>, mut change: Change<'a>, knows_before: bool) {
+    fn put<'a>(
+        &self,
+        records: &mut Vec<Record<'a>>,
+        key: Option<Cow<'a, [u8]>>,
+        mut change: Change<'a>,
+        knows_before: bool,
+    ) {
         change.operation = match (&change.before, &change.after, change.operation) {
             (Some(_), None, _) => 'd',
             (None, Some(_), 'u') if knows_before => 'c',

@@ -149,7 +149,10 @@ mod tests {
         );
         for number in [1e300, 1.5, -2.5e-300] {
             let Value::Float(token) = secrets.token(&Value::Float(number)) else { panic!() };
-            assert!(token != number && (token == 0.0 || (token.abs().log10() - number.abs().log10()).abs() < 2.0), "{token}");
+            assert!(
+                token != number && (token == 0.0 || (token.abs().log10() - number.abs().log10()).abs() < 2.0),
+                "{token}"
+            );
         }
         assert!(matches!(secrets.token(&Value::Digits("1.10".into())), Value::Float(_)));
         for number in [0, 7, -42, i64::MAX, i64::MIN + 1] {
