@@ -48,7 +48,14 @@ async def tail(kafka: KafkaSpec, topic: str, window: Window) -> AsyncIterator[Se
     Raises ConfigError for a topic or partition that does not exist, TransportError when the brokers do not answer.
     """
     level = "read_uncommitted" if window.uncommitted else "read_committed"
-    options = {**consumer_options(kafka), "auto_offset_reset": "earliest", "group_id": None, "isolation_level": level}
+    options = {
+        **consumer_options(kafka),
+        "auto_offset_reset": "earliest",
+        "group_id": None,
+        "isolation_level": level,
+        # people look, nothing is passed on: what is damaged is worth a look, too, and so are the checksums of the demo's broker
+        "check_crcs": False,
+    }
     consumer = AIOKafkaConsumer(**options)
     timeout_s = kafka.request_timeout_ms / 1e3
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
 from tests.services.kafka import KafkaBroker
@@ -141,3 +143,23 @@ def test_what_is_not_there_is_said(kafka_broker: KafkaBroker, topic: str, option
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def _write_in_transactions(bootstrap: str, name: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=name)
+    await producer.start()
+    for number in range(3):
+        async with producer.transaction():
+            await producer.send_and_wait(name, change(number), partition=0)
+    await producer.stop()
+
+
+def test_what_was_written_in_transactions_to_the_demos_broker_can_be_looked_at(
+    mock_kafka: str, unique: Callable[[str], str]
+) -> None:
+    """Its batches have other checksums then."""
+    name = unique("demo")
+    asyncio.run(_write_in_transactions(mock_kafka, name))
+    done = tail(mock_kafka, name, "--from-beginning", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(lines(done.stdout)) == 3
