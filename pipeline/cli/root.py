@@ -53,7 +53,7 @@ COMMANDS = {
     "produce": Lazy(
         "pipeline.cli.produce",
         "produce",
-        "Write change events as Debezium writes them to a route's source topics. The topics must exist.",
+        "Write change events in a route's format to its source topics. The topics must exist.",
     ),
     "tail": Lazy(
         "pipeline.cli.tail",

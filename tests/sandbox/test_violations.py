@@ -9,7 +9,7 @@ from schemas.outcome import ViolationKind
 from schemas.specs import EngineSettings, InstancePolicy, Tier
 from tests.sandbox.guests import LIMITS, batch, guest, kinds, spec, values, violation, wat
 
-FAST = LIMITS.with_(deadline_ms=30)
+FAST = LIMITS.with_(deadline_ms=100)
 
 MISBEHAVIOUR = {
     "endless loop": (b"L", "deadline", "ran longer than its 30 ms"),
