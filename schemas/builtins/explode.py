@@ -94,12 +94,13 @@ key: [order_id, line]
         {"key": '{"order_id":7,"line":1}', "value": None},
     ),
     notes="""\
-Items are the same by their key, or without `key` by their place in the list: of an update with both rows, an item that is on both sides is updated, one
-that is new is created, and one that is gone is deleted. Where the source sends no `before` (PostgreSQL's default replica identity), all items are updates, and nobody knows which are gone.
+Items are the same by their key, or without `key` by their place in the list: of an update with both rows, an item that is on both sides is
+updated, one that is new is created, and one that is gone is deleted. Where the source sends no `before` (PostgreSQL's default replica
+identity), all items are updates, and nobody knows which are gone.
 
-With `key`, a deleted item is followed by a tombstone for its key, and the tombstones that the source sends for the whole row are dropped: they have
-another key. Of several items with one key none is deleted while one of them is left. The key is JSON, so leave `key` out where the format's keys are not. Without `key` all items of a row have one key: a compacted topic
-keeps the last of them only.
+With `key`, a deleted item is followed by a tombstone for its key, and the tombstones that the source sends for the whole row are dropped: they
+have another key. Of several items with one key none is deleted while one of them is left. The key is JSON, so leave `key` out where the
+format's keys are not. Without `key` all items of a row have one key: a compacted topic keeps the last of them only.
 
 Truncates, messages and other tables pass unchanged. A column that is no list is rejected as `no-list`, two columns of one name as `collision`, a
 row without a column of `key` as `no-key`. One event becomes 10,000 records at most.
