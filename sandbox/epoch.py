@@ -45,6 +45,11 @@ class EpochTicker:
         with self._lock:
             self._engines.append(increment)
 
+    @property
+    def is_real(self) -> bool:
+        """Time passes by itself."""
+        return self._auto
+
     def enter(self) -> None:
         """A guest is about to run. Raises RuntimeError after `close`: nothing would stop it."""
         with self._lock:

@@ -20,7 +20,7 @@ from sandbox.host import Gate, HostState, Services
 from sandbox.host.wasi_streams import end_crossing
 from sandbox.slots import Slots
 from sandbox.stats import Counters
-from sandbox.traps import Readings, Trouble, classify
+from sandbox.traps import Readings, Stopwatch, Trouble, classify
 from schemas.errors import ModuleFault
 from schemas.limits import Limits, format_bytes
 from schemas.outcome import ViolationKind
@@ -174,11 +174,13 @@ class Guest:
         self._arm(fuel)
         began = plan.clock_ns()
         self._host.ends_ns = began + self._deadline_ns
+        # only a fresh guest's trouble is a verdict
+        watch = Stopwatch() if self.crossings == 1 and plan.ticker.is_real else None
         try:
             packed = self._seat.call(TRANSFORM, address, length)
         except GuestTrap as trap:
             self._raise_host_error()
-            trouble = classify(trap.facts, self._host, plan.limits, self._readings(began))
+            trouble = classify(trap.facts, self._host, plan.limits, self._readings(began, watch))
             if trouble.kind is ViolationKind.BOUNDS:
                 plan.counters.escaped({Pattern.OWN_ACCESS: 1})
             return self._with_cursor(trouble, count)
@@ -305,9 +307,10 @@ class Guest:
                 return replace(trouble, cursor=index)
         return trouble
 
-    def _readings(self, began: int) -> Readings:
+    def _readings(self, began: int, watch: Stopwatch | None = None) -> Readings:
         plan = self._plan
-        return Readings(plan.clock_ns() - began, self._seat.memory.size(), plan.memory_bytes_max)
+        starved_ns = watch.starved_ns(self._host) if watch is not None else 0
+        return Readings(plan.clock_ns() - began, self._seat.memory.size(), plan.memory_bytes_max, starved_ns)
 
     def _fault(self, phase: str, facts: TrapFacts, began: int) -> ModuleFault:
         plan = self._plan

@@ -1,7 +1,8 @@
 """A crossing that came to nothing is taken apart until every event has its own verdict.
 
 The rule above all others: only a run of one event, alone, on a fresh guest, with the full limits, is a verdict. Everything else
-(the guest's cursor, bisection, the time neighbours took) merely decides who runs alone first.
+(the guest's cursor, bisection, the time neighbours took) merely decides who runs alone first. And a deadline that passed while
+the machine was busy with others is not yet the event's fault: it runs again, `DOUBTS_MAX` times at most.
 
 What is cheap depends on the trouble. A trap costs as long as the batch took to get there, so without a hint halves are tried.
 A deadline or exhausted fuel costs a whole deadline for every crossing that meets it again, so without a hint, after a suspect
@@ -24,6 +25,8 @@ from sandbox.traps import Trouble
 from schemas.outcome import Outcome, Violation, ViolationKind
 
 SLOW = frozenset({ViolationKind.DEADLINE, ViolationKind.FUEL})
+DOUBTS_MAX = 2
+"""Verdicts of a busy machine that are not believed, for each event."""
 
 
 class Runner(Protocol):
@@ -70,12 +73,16 @@ class Isolation:
         self._runner = runner
         self._outcomes: list[Outcome | None] = [None] * count
         self._attempts = [attempts] * count
+        self._doubts = [0] * count
+        """How often an event alone ran out of time while the machine was busy with others."""
         self._pending: deque[Step] = deque()
         self._slow_crossings = 0
         self._events_max: int | None = None
 
     def after_trouble(self, trouble: Trouble) -> Findings:
         """The crossing as a whole came to nothing."""
+        if trouble.is_doubtful and len(self._outcomes) == 1:
+            self._doubts[0] = 1
         self._plan(tuple(range(len(self._outcomes))), trouble)
         return self._resolve()
 
@@ -122,7 +129,10 @@ class Isolation:
     def _pass_verdict(self, step: Step, answers: list[Outcome | Trouble] | Trouble) -> None:
         (index,) = step.indexes
         answer = answers if isinstance(answers, Trouble) else answers[0]
-        if isinstance(answer, Trouble):
+        if isinstance(answer, Trouble) and answer.is_doubtful and self._doubts[index] < DOUBTS_MAX:
+            self._doubts[index] += 1
+            self._pending.appendleft(step)
+        elif isinstance(answer, Trouble):
             self._outcomes[index] = self._runner.condemn(answer, self._attempts[index])
             if step.rest:
                 self._pending.appendleft(Step(step.rest))

@@ -60,6 +60,15 @@ class Tally:
     logs: list[LogLine] = field(default_factory=list)
     logs_suppressed: int = 0
     uses: Uses = field(default_factory=dict)
+    doubted: tuple[int, int, int] | None = None
+    """What was logged before a run that need not be the event's last: lines, lines left out, bytes left."""
+
+    def unsay(self) -> None:
+        """The run is repeated, and will log the same again."""
+        if self.doubted is not None:
+            lines, self.logs_suppressed, self.log_bytes_left = self.doubted
+            del self.logs[lines:]
+            self.doubted = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +156,9 @@ class Session:
         )
 
     def stop(self) -> None:
-        """Make a `run` in another thread return what it has, after at most one more deadline. For shutdown and revocation.
+        """Make a `run` in another thread return what it has, after at most one more deadline; three, where the machine lets guests starve.
 
-        The session is then good for `close` only.
+        For shutdown and revocation. The session is then good for `close` only.
         """
         self._stopping = True
 
@@ -160,6 +169,7 @@ class Session:
     def cross(self, indexes: Sequence[int]) -> list[Outcome | Trouble] | Trouble:
         """Run these events of the current part together, on a fresh guest (see `isolation.Runner`)."""
         self._guest.close()
+        self._tally.unsay()
         self._part = part = self._singles(self._part)
         answers = self._cross([part[index] for index in indexes])
         assert not isinstance(answers, Carried), "single events are not records"
@@ -168,6 +178,7 @@ class Session:
     def condemn(self, trouble: Trouble, attempt: int) -> Violation:
         """The violation that this lone run on a fresh guest amounts to."""
         rules = self._plan.rules
+        self._tally.doubted = None
         return Violation(
             kind=trouble.kind,
             message=trouble.message,
@@ -282,7 +293,7 @@ class Session:
         return events
 
     def _isolate(self, trouble: Trouble, attempts: int, *, fresh: bool) -> Sequence[Outcome]:
-        if fresh and len(self._part) == 1:
+        if fresh and len(self._part) == 1 and not trouble.is_doubtful:
             return [self.condemn(trouble, attempts)]
         return self._learn(Isolation(self, len(self._part), attempts).after_trouble(trouble))
 
@@ -309,13 +320,14 @@ class Session:
         if frame_bytes > self._limits.allocation_bytes_max:
             return _frame_too_large(frame_bytes, self._limits.allocation_bytes_max)
         began = self._clock_ns()
-        healthy = False
+        healthy, trouble = False, None
         try:
             answers = self._ask(events, body)
-            healthy = not isinstance(answers, Trouble)
+            trouble = answers if isinstance(answers, Trouble) else None
+            healthy = trouble is None
         finally:
             self._crossing_ns = elapsed_ns = self._clock_ns() - began
-            self._account(elapsed_ns, len(events), healthy=healthy)
+            self._account(elapsed_ns, len(events), trouble, healthy=healthy)
             if self._plan.trace:
                 self._trace(elapsed_ns, events, healthy=healthy)
             if not (healthy and self._plan.instance is InstancePolicy.REUSED):
@@ -361,7 +373,7 @@ class Session:
         alone = self._limits.output_bytes_per_event + RESULT_OVERHEAD_BYTES
         return alone if count == 1 else max(alone, RESULT_BYTES_MAX, 2 * body_bytes)
 
-    def _account(self, elapsed_ns: int, count: int, *, healthy: bool) -> None:
+    def _account(self, elapsed_ns: int, count: int, trouble: Trouble | None, *, healthy: bool) -> None:
         tally, guest = self._tally, self._guest
         host = guest.host
         tally.crossings += 1
@@ -376,11 +388,13 @@ class Session:
         if guest.is_open:
             tally.memory_bytes_peak = max(tally.memory_bytes_peak, guest.memory_bytes)
         if healthy or count == 1:  # what a failed crossing of several logged will be logged again
+            if trouble is not None and trouble.is_doubtful:
+                tally.doubted = len(tally.logs), tally.logs_suppressed, tally.log_bytes_left
             tally.logs.extend(host.logs)
             tally.logs_suppressed += host.logs_suppressed
             tally.log_bytes_left = host.log_bytes_left
         if not healthy:
-            tally.wasted_ns += elapsed_ns
+            tally.wasted_ns += elapsed_ns - (trouble.starved_ns if trouble is not None else 0)
         elif count == 1:
             tally.lone_ns_max = max(tally.lone_ns_max, elapsed_ns)
 

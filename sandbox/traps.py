@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from sandbox.calls import TrapFacts
@@ -40,6 +41,13 @@ class Trouble:
     """Index of the event that the guest says it was working on: a hint, already checked to be one of the run's."""
     oversize: bool = False
     """Only the size of the run is to blame: fewer events may pass."""
+    starved_ns: int = 0
+    """Of `elapsed_ns`, how long the machine was busy with others, as far as it was measured (see `Stopwatch`)."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """The deadline passed, but the guest did not get half of that time to run in: a busy machine does that to good events too."""
+        return self.kind is ViolationKind.DEADLINE and 2 * self.starved_ns > self.elapsed_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,23 @@ class Readings:
     memory_bytes: int
     memory_bytes_max: int
     """What the guest's memory could grow to: its limit, or its own declared maximum."""
+    starved_ns: int = 0
+
+
+class Stopwatch:
+    """How long the calling thread was kept from running: time passed, less its own CPU time and what its host calls waited for.
+
+    A throttled container, a virtual machine without its processor and a held interpreter lock all look like this.
+    """
+
+    def __init__(self) -> None:
+        self._began_ns, self._ran_ns = time.monotonic_ns(), time.thread_time_ns()
+
+    def starved_ns(self, host: HostState) -> int:
+        """Since this was made, by the thread that made it."""
+        ran = time.thread_time_ns() - self._ran_ns
+        served = sum(use.elapsed_ns for use in host.uses.values())
+        return max(0, time.monotonic_ns() - self._began_ns - ran - served)
 
 
 def classify(facts: TrapFacts, host: HostState, limits: Limits, readings: Readings) -> Trouble:
@@ -67,6 +92,7 @@ def classify(facts: TrapFacts, host: HostState, limits: Limits, readings: Readin
         backtrace=facts.backtrace,
         elapsed_ns=readings.elapsed_ns,
         memory_bytes=readings.memory_bytes,
+        starved_ns=readings.starved_ns,
     )
 
 

@@ -22,7 +22,7 @@ from sandbox.escapes import Pattern
 from sandbox.guest import FREE_FUEL, RefusedConfig, SlowStart
 from sandbox.host import Gate, HostState, Services
 from sandbox.stats import Counters
-from sandbox.traps import Readings, Trouble, classify
+from sandbox.traps import Readings, Stopwatch, Trouble, classify
 from schemas.abi import FrameError
 from schemas.errors import ModuleFault
 from schemas.limits import Limits, format_bytes
@@ -164,17 +164,18 @@ class ComponentGuest:
         self._arm(fuel)
         began = plan.clock_ns()
         self._host.ends_ns = began + plan.limits.deadline_ms * 1_000_000
+        watch = Stopwatch() if self.crossings == 1 and plan.ticker.is_real else None
         try:
             answer = self._seat.call(plan.transform, text)
         except GuestTrap as trap:
             self._raise_host_error()
-            return self._classified(trap.facts, began, frame_bytes, count)
+            return self._classified(trap.facts, self._readings(began, watch), frame_bytes, count)
         finally:
             self.fuel_used = fuel - self._seat.fuel() if plan.metered else 0
         return self._taken(answer, count, result_bytes_max, began)
 
-    def _classified(self, facts: TrapFacts, began: int, frame_bytes: int, count: int) -> Trouble:
-        trouble = classify(facts, self._host, self._plan.limits, self._readings(began))
+    def _classified(self, facts: TrapFacts, readings: Readings, frame_bytes: int, count: int) -> Trouble:
+        trouble = classify(facts, self._host, self._plan.limits, readings)
         if (
             trouble.kind in FULL
             and not self._host.failed
@@ -236,8 +237,9 @@ class ComponentGuest:
         if plan.metered:
             self._seat.set_fuel(fuel)
 
-    def _readings(self, began: int) -> Readings:
-        return Readings(self._plan.clock_ns() - began, 0, self._plan.limits.memory_bytes)
+    def _readings(self, began: int, watch: Stopwatch | None = None) -> Readings:
+        starved_ns = watch.starved_ns(self._host) if watch is not None else 0
+        return Readings(self._plan.clock_ns() - began, 0, self._plan.limits.memory_bytes, starved_ns)
 
     def _raise_host_error(self) -> None:
         """What broke inside a host function is our bug (or an interrupt): it goes on from here, not as a verdict."""

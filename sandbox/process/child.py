@@ -181,6 +181,7 @@ class Servant:
                 memory_bytes=trouble.memory_bytes,
                 cursor=trouble.cursor,
                 oversize=trouble.oversize,
+                starved_ns=trouble.starved_ns,
                 fuel_used=self._guest.fuel_used,
                 said=_said(self._guest.host, self._new_escapes()),
             )

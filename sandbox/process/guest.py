@@ -395,6 +395,7 @@ class ProcessGuest:
             memory_bytes=self.memory_bytes,
             cursor=said.cursor if said.cursor is not None and said.cursor < count else None,
             oversize=said.oversize,
+            starved_ns=max(0, said.starved_ns - sum(use.elapsed_ns for use in self._host.uses.values())),
         )
 
     def _fault(self, said: Faulted) -> ModuleFault:

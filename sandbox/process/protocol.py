@@ -186,6 +186,8 @@ class Troubled(Message, tag=5, frozen=True):
     memory_bytes: Count
     cursor: Count | None
     oversize: bool
+    starved_ns: Count
+    """While it waited for the host's answers as well."""
     fuel_used: Count
     said: Said
 

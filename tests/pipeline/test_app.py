@@ -23,7 +23,7 @@ VALUES = [b'{"id":%d}' % number for number in range(2_000)]
 
 def build(**route: object) -> Registry:
     made = RegistryBuilder(MODULES, shutdown_timeout="5s")
-    made.register("saboteur", module="saboteur.wasm", limits={"profile": "untrusted", "deadline": "20ms"})
+    made.register("saboteur", module="saboteur.wasm", limits={"profile": "untrusted", "deadline": "100ms"})
     made.register("uppercase", module="uppercase.wasm")
     made.route("loud", sources="in", through=["saboteur", "uppercase"], to="loud", dead_letter="dead", **route)
     made.route("same", sources="in", through="saboteur", to="same", dead_letter="dead")

@@ -35,7 +35,7 @@ def _letters(letters: Iterable[tuple[Event, DeadLetter]]) -> Iterable[tuple[obje
     for event, letter in letters:
         why = letter.violation
         said = TIMES.sub("", why.message)
-        yield event.key, event.value, why.kind, said, why.code, why.module_sha256, why.memory_bytes_peak, why.attempt
+        yield event.key, event.value, why.kind, said, why.code, why.module_sha256, why.memory_bytes_peak
 
 
 def test_every_level_delivers_the_same() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox import Sandbox
+from sandbox.host import HostImport, HostState
 from sandbox.isolation import Isolation
+from sandbox.memory import GuestMemory
 from sandbox.sandbox import isolation_budget_ms
 from sandbox.traps import Trouble
+from schemas.capabilities import Capability
 from schemas.outcome import DROPPED, Emitted, Outcome, Violation, ViolationKind
-from tests.sandbox.guests import LIMITS, Bench, batch, kinds, violation
+from schemas.specs import IsolationLevel
+from tests.sandbox.guests import LIMITS, Bench, batch, guest, kinds, spec, violation, wat
 
 CURSORS: dict[str, Callable[[int, int], int]] = {
     "honest": lambda index, count: index,
@@ -225,3 +231,85 @@ def test_answers_that_broke_a_rule_are_asked_for_again_alone(count: int, wrong: 
     findings = Isolation(model, count).after_answers(answers)
     assert model.alone == {index for index in wrong if index < count}
     assert len(findings.outcomes) == count
+
+
+def stalled(kind: ViolationKind = ViolationKind.DEADLINE) -> Trouble:
+    return Trouble(kind, "late", elapsed_ns=100, starved_ns=51)
+
+
+class BusyMachine(Model):
+    """No event is bad: the machine lets the first `stalls` runs of each lone event down, and the first of all."""
+
+    def __init__(self, stalls: dict[int, int], trouble: Trouble, *, spent: bool) -> None:
+        super().__init__(set(), 100, [], trouble.kind)
+        self.stalls, self.trouble, self.spent = stalls, trouble, spent
+
+    def cross(self, indexes: Sequence[int]) -> list[Outcome | Trouble] | Trouble:
+        if len(indexes) == 1 and self.stalls.get(indexes[0], 0):
+            self.crossings += 1
+            self.stalls[indexes[0]] -= 1
+            return self.trouble
+        return super().cross(indexes)
+
+    def is_spent(self) -> bool:
+        return self.spent
+
+
+@given(
+    count=st.integers(1, 20),
+    stalls=st.dictionaries(st.integers(0, 19), st.integers(0, 5)),
+    kind=st.sampled_from([ViolationKind.DEADLINE, ViolationKind.FUEL]),
+    spent=st.booleans(),
+)
+def test_a_deadline_that_the_machine_used_up_is_no_verdict_twice(
+    count: int, stalls: dict[int, int], kind: ViolationKind, spent: bool
+) -> None:
+    believed_after = 0 if kind is not ViolationKind.DEADLINE else 2 if count > 1 else 1  # the first run was one already
+    guilty = {index for index, times in stalls.items() if times > believed_after and index < count}
+    model = BusyMachine(dict(stalls), stalled(kind), spent=spent)
+    findings = Isolation(model, count).after_trouble(stalled(kind))
+    condemned = {index for index, outcome in enumerate(findings.outcomes) if isinstance(outcome, Violation)}
+    assert condemned == {index for index in guilty if index < len(findings.outcomes)}
+    assert len(findings.outcomes) == count or (spent and findings.exhausted and findings.outcomes)
+
+
+STALLING = """(module (import "test" "stall" (func $stall))
+  (import "penstock" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 1) (data (i32.const 16) "\\91\\92\\01\\c0") (data (i32.const 32) "said")
+  (func (export "penstock_v1_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "penstock_v1_transform") (param i32 i32) (result i64)
+    (call $log (i32.const 2) (i32.const 32) (i32.const 4))
+    (call $stall)
+    (loop $once (br_if $once (i32.const 0)))
+    (i64.const 0x1000000004)))"""
+
+
+@pytest.mark.parametrize("level", list(IsolationLevel))
+@pytest.mark.parametrize(("stalls", "kind", "crossings"), [(0, "emitted", 1), (2, "emitted", 3), (9, "deadline", 3)])
+def test_a_machine_that_stalls_is_not_held_against_the_event(
+    level: IsolationLevel, stalls: int, kind: str, crossings: int
+) -> None:
+    """The guest itself takes no time; something else does, and it is no host call that would be counted as the guest's own."""
+    left = stalls
+
+    def stall(state: HostState, memory: GuestMemory | None) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            time.sleep(0.2)
+
+    limits = LIMITS.with_(deadline_ms=100)
+    granted = frozenset({Capability.LOG})
+    with Sandbox(cache=False, extra_imports=[HostImport("stall", (), None, stall, module="test")]) as sandbox:
+        loaded = sandbox.load(spec(limits=limits, isolation=level, capabilities=granted), wat(STALLING))
+        report = loaded.run(batch([b"x"]))
+    assert kinds(report.outcomes) == [kind]
+    assert report.crossings == crossings
+    assert [line.text for line in report.logs] == ["said"], "runs that were no verdict are not heard"
+
+
+def test_a_loop_on_a_machine_with_time_for_it_is_condemned_at_once(sandbox: Sandbox) -> None:
+    """A guest that runs cannot be starved: three in a row of 50 ms would be a very busy machine."""
+    loaded = sandbox.load(spec(limits=LIMITS.with_(deadline_ms=50)), guest("saboteur"))
+    attempts = [violation(loaded.run(batch([b"L"])).outcomes[0]).attempt for _ in range(5)]
+    assert min(attempts) == 1

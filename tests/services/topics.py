@@ -5,12 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 TIMEOUT_S = 30.0
+SETTLING = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
+)
+"""What a broker says that has just started."""
 T = TypeVar("T")
 
 
@@ -132,7 +142,8 @@ def read_topic(bootstrap: str, topic: str, *, committed: bool = True) -> list[Ke
     try:
         partitions = consumer.list_topics(topic, TIMEOUT_S).topics[topic].partitions
         starts = {
-            index: consumer.get_watermark_offsets(TopicPartition(topic, index), TIMEOUT_S)[0] for index in partitions
+            index: _once_settled(partial(consumer.get_watermark_offsets, TopicPartition(topic, index), TIMEOUT_S))[0]
+            for index in partitions
         }
         consumer.assign([TopicPartition(topic, index, start) for index, start in starts.items()])
         return sorted(_drain(consumer, set(partitions)))
@@ -167,7 +178,7 @@ def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     )
     try:
         partitions = consumer.list_topics(topic, TIMEOUT_S).topics[topic].partitions
-        found = _once_coordinated(
+        found = _once_settled(
             lambda: consumer.committed([TopicPartition(topic, index) for index in partitions], TIMEOUT_S)
         )
         return {each.partition: each.offset for each in found if each.offset >= 0}
@@ -175,15 +186,14 @@ def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
         consumer.close()
 
 
-def _once_coordinated(ask: Callable[[], T]) -> T:
-    """The answer, asked again while the broker is still loading its groups (the first seconds after its start)."""
+def _once_settled(ask: Callable[[], T]) -> T:
+    """The answer, asked again while the broker is still loading its groups or electing leaders (the first seconds after its start)."""
     until = time.monotonic() + TIMEOUT_S
     while True:
         try:
             return ask()
         except KafkaException as error:
-            loading = error.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
-            if not loading or time.monotonic() > until:
+            if error.args[0].code() not in SETTLING or time.monotonic() > until:
                 raise
             time.sleep(0.1)
 

@@ -190,25 +190,28 @@ def _what_came_of(sandbox: Sandbox, case: Case, level: IsolationLevel) -> list[A
 
 
 def seen(report: Report) -> dict[str, Any]:
-    """All of a report but times."""
+    """All of a report but times, and but what depends on them: how often a deadline that a busy machine used up was tried again."""
+    timed = any(kind == "deadline" for kind in kinds(report.outcomes))
     return {
         "outcomes": [_seen(one) for one in report.outcomes],
-        "crossings": report.crossings,
+        "crossings": timed or report.crossings,
         "exhausted": report.exhausted,
         "memory": report.memory_bytes_peak,
         "fuel": report.fuel_used,
         "logs": list(report.logs),
         "suppressed": report.logs_suppressed,
-        "calls": report.host_calls,
-        "uses": sorted((use.capability, use.scope, use.allowed, use.denied, use.bytes) for use in report.uses),
+        "calls": timed or report.host_calls,
+        "uses": sorted(
+            (use.capability, use.scope, timed or use.allowed, use.denied, timed or use.bytes) for use in report.uses
+        ),
     }
 
 
 def _seen(outcome: Outcome) -> object:
     if isinstance(outcome, Violation):
-        return msgpack.packb(
-            [NUMBERS.sub("", str(getattr(outcome, name))) for name in outcome.__struct_fields__ if name != "elapsed_us"]
-        )
+        without = {"elapsed_us", "attempt"} if outcome.kind == "deadline" else {"elapsed_us"}
+        names = [name for name in outcome.__struct_fields__ if name not in without]
+        return msgpack.packb([NUMBERS.sub("", str(getattr(outcome, name))) for name in names])
     return outcome
 
 
