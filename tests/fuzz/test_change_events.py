@@ -22,7 +22,7 @@ from schemas.formats import debezium
 from schemas.outcome import Emitted
 from tests.fuzz.effort import examples
 from tests.fuzz.test_frames import ANYTHING
-from tests.sandbox.guests import LANE, guest, kinds, spec, values, violation
+from tests.sandbox.guests import LANE, LIMITS, guest, kinds, spec, values, violation
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 REAL = [
@@ -56,7 +56,7 @@ LEGAL = {"emitted", "dropped", "rejected", "bad-output", "output-too-large"}
 @pytest.fixture(scope="module")
 def censor() -> Iterator[Transformer]:
     with Sandbox(cache=False) as sandbox:
-        yield sandbox.load(spec(encoding="event"), guest("censor"))
+        yield sandbox.load(spec(encoding="event", limits=LIMITS.with_(deadline_ms=5_000)), guest("censor"))
 
 
 @st.composite
@@ -126,7 +126,9 @@ class Told:
         self.sandbox = Sandbox(
             cache=False, extra_imports=[HostImport("answer", ("i32", "i32"), "i32", self._on, module="test")]
         )
-        self.transformer = self.sandbox.load(spec(encoding="event"), guest("puppet"))
+        self.transformer = self.sandbox.load(
+            spec(encoding="event", limits=LIMITS.with_(deadline_ms=5_000)), guest("puppet")
+        )
 
     def _on(self, state: object, memory: Any, address: int, length: int) -> int:
         memory.write(2 << 20, self.answer)

@@ -24,7 +24,7 @@ from tests.fuzz.effort import examples
 from tests.fuzz.test_change_events import BOMBS, SECONDS_MAX
 from tests.records import nasty
 from tests.records.batches import records_of
-from tests.sandbox.guests import LANE, guest, spec, values
+from tests.sandbox.guests import LANE, LIMITS, guest, spec, values
 
 OUTPUT_MAX = 1 << 30
 CODEC_BYTES_MAX = 64 << 20
@@ -173,7 +173,8 @@ def test_bombs_in_record_batches_are_bounded_in_time_and_memory(censor: Session,
 @pytest.fixture(scope="module")
 def censor() -> Iterator[Session]:
     with Sandbox(cache=False) as sandbox:
-        session = sandbox.load(spec(encoding="event"), guest("censor")).session()
+        limits = LIMITS.with_(deadline_ms=5_000)  # a bomb's crossing near the deadline would make later ones smaller
+        session = sandbox.load(spec(encoding="event", limits=limits), guest("censor")).session()
         yield session
         session.close()
 

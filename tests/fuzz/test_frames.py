@@ -46,7 +46,8 @@ LEGAL = {"emitted", "dropped", "rejected", "bad-output", "output-too-large"}
 @pytest.fixture(scope="module")
 def parrot() -> Iterator[Transformer]:
     with Sandbox(cache=False) as sandbox:
-        yield sandbox.load(spec(limits=LIMITS.with_(output_bytes_per_event=OUTPUT_BYTES_MAX)), guest("parrot"))
+        limits = LIMITS.with_(output_bytes_per_event=OUTPUT_BYTES_MAX, deadline_ms=5_000)  # time is not at issue
+        yield sandbox.load(spec(limits=limits), guest("parrot"))
         assert sandbox.stats().active_instances == 0
 
 

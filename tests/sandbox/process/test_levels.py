@@ -32,6 +32,8 @@ LEVELS = list(IsolationLevel)
 APART = [IsolationLevel.RUNTIME, IsolationLevel.PROCESS]
 OWN = {"log", "clock", "random"}
 SABOTEUR = [command for command, _, _ in MISBEHAVIOUR.values()] + [b"k", b"d", b"r", b"j", b"e", b"t", b"", b"x" * 3000]
+PATIENT = LIMITS.with_(deadline_ms=5_000)
+"""For cases that are not about time."""
 NUMBERS = re.compile(r"after \d+\.\d ms")
 
 
@@ -179,7 +181,8 @@ def everything() -> Iterator[Sandbox]:
 
 def _what_came_of(sandbox: Sandbox, case: Case, level: IsolationLevel) -> list[Any]:
     try:
-        transformer = sandbox.load(spec(isolation=level, **case.changes), case.wasm())
+        changes = {"limits": PATIENT} | case.changes
+        transformer = sandbox.load(spec(isolation=level, **changes), case.wasm())
     except ModuleFault as fault:
         return [type(fault).__name__, NUMBERS.sub("", str(fault))]
     session = transformer.session(frozenset({"other"}))

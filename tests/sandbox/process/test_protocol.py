@@ -50,7 +50,7 @@ def test_any_byte_changed(at: int, byte: int) -> None:
 
 @pytest.mark.parametrize("kind", ViolationKind)
 def test_a_process_may_name_misbehaviour_only(kind: ViolationKind) -> None:
-    content = msgspec.msgpack.encode([5, kind.value, "", "", "", 0, 0, None, False, 0, [[], 0, 0, 0, 0, []]])
+    content = msgspec.msgpack.encode([5, kind.value, "", "", "", 0, 0, None, False, 0, 0, [[], 0, 0, 0, 0, []]])
     if kind.is_misbehaviour:
         assert decode_from_process(content)
     else:
