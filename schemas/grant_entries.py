@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from schemas.capabilities import PROFILES, SCOPED, Capability
 from schemas.fields import Count, Flag, HeaderName, Name, Text, duration, or_variable, refuse, size
 from schemas.shape import Shape
+from schemas.specs import OnOutage
 from schemas.units import UnitError, parse_time_ms
 
 _TEXT = {"type": "string"}
@@ -328,4 +329,8 @@ class DatabaseSourceEntry(Shape):
     role: Text | None = Field(default=None, description="PostgreSQL: the role that every transaction takes on.")
     connections: Annotated[int, Count(1, 100)] | None = Field(
         default=None, description="At most, in one process; 4 by default."
+    )
+    outage: OnOutage | None = Field(
+        default=None,
+        description="While it is out of reach: tell the guest (the default), or let the lane wait until it is back.",
     )

@@ -93,6 +93,15 @@ class EngineSettings:
     nan_canonicalization: bool = False
 
 
+class OnOutage(StrEnum):
+    """What becomes of a guest's call while its database is out of reach."""
+
+    TELL = "tell"
+    """The guest is told, and decides."""
+    WAIT = "wait"
+    """Nobody decides: the lane does not go on before the database is back."""
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseSpec:
     """A database that guests may be granted, by the name the registry gives it."""
@@ -110,6 +119,7 @@ class DatabaseSpec:
     """PostgreSQL: the role that every transaction takes on."""
     connections: int = 4
     """At most, in one process."""
+    outage: OnOutage = OnOutage.TELL
 
     @property
     def owner(self) -> str:

@@ -167,7 +167,7 @@ def _tables(entry: DatabaseEntry) -> DatabaseScope:
 def _database(name: str, entry: DatabaseSourceEntry, base: Path) -> DatabaseSpec:
     kind = "sqlite" if entry.sqlite is not None else "postgresql"
     path = base / entry.sqlite if entry.sqlite is not None else None
-    more = {} if entry.connections is None else {"connections": entry.connections}
+    more = {name: given for name in ("connections", "outage") if (given := getattr(entry, name)) is not None}
     owner = DatabaseSpec(name, kind).owner
     dsn, password = (one and Sealed(one, owner) for one in (entry.postgresql, entry.password))
     return DatabaseSpec(name, kind, path, dsn, password, entry.role, **more)

@@ -18,24 +18,35 @@ from sandbox.escapes import ADDRESSES_END
 from sandbox.host.gate import Denied, Gate
 from sandbox.host.imports import HostImport, HostState, Services
 from sandbox.memory import CALL_BYTES_MAX, GuestMemory
-from schemas.abi import ERROR_BAD_POINTER, ERROR_DEADLINE, ERROR_DENIED, ERROR_INVALID, ERROR_TOO_LARGE
+from schemas.abi import (
+    ERROR_BAD_POINTER,
+    ERROR_DEADLINE,
+    ERROR_DENIED,
+    ERROR_INVALID,
+    ERROR_TOO_LARGE,
+    ERROR_UNAVAILABLE,
+)
 from schemas.capabilities import Capability, Grant
 
 _log = logging.getLogger("penstock.sandbox")
 
 Serve: TypeAlias = "Callable[[HostRequest], object]"
-"""Answers one request. Raises Denied, HostFailure."""
+"""Answers one request. Raises Denied, HostFailure, TransportError."""
 
 SIZE_BYTES = 4
 
 
 class HostFailure(Exception):
-    """There is no answer. `code` is what the guest gets; `message` is for the operator's log and holds no secret."""
+    """There is no answer. `code` is what the guest gets; `message` is for the operator's log and holds no secret.
 
-    def __init__(self, code: int, message: str) -> None:
+    `outage` says that what was asked is out of reach or out of order at present: the same request may have an answer later.
+    """
+
+    def __init__(self, code: int, message: str, *, outage: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.outage = outage
 
 
 class HostRequest:
@@ -136,10 +147,10 @@ def _tell_size(memory: GuestMemory, size: int, out: int, room: int) -> None:
 
 
 def _serve(state: HostState, name: str, capability: Capability, serve: Serve, raw: bytes) -> bytes | int:
-    """The encoded answer, or a code; either way counted."""
+    """The encoded answer, or a code; either way counted. Raises TransportError for an outage that the lane is to wait for."""
     began = state.gate.clock_ns()
     request = HostRequest(state, capability, None)
-    answer: bytes | int
+    answer: bytes | int = ERROR_UNAVAILABLE
     allowed = True
     try:
         request.value = _decoded(raw)
@@ -153,8 +164,9 @@ def _serve(state: HostState, name: str, capability: Capability, serve: Serve, ra
     except HostFailure as failure:
         answer = failure.code
         _log.debug("%s: %s: %s", state.gate.name, name, failure.message)
-    moved = len(raw) + request.bytes + (len(answer) if isinstance(answer, bytes) else 0)
-    state.count(request.capability, request.scope, moved, state.gate.clock_ns() - began, allowed=allowed)
+    finally:
+        moved = len(raw) + request.bytes + (len(answer) if isinstance(answer, bytes) else 0)
+        state.count(request.capability, request.scope, moved, state.gate.clock_ns() - began, allowed=allowed)
     return answer
 
 

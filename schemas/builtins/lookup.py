@@ -121,7 +121,7 @@ in halves.
 
 ```yaml
 databases:
-  shop: { sqlite: ./shop.db }
+  shop: { sqlite: ./shop.db, outage: wait }
 ```
 
 A column of the table replaces one of the same name in the row. Values come as the database gives them: integers, floats, texts, bytes;
@@ -135,7 +135,7 @@ is an event joined again when the table changes later.
 | `lookup-failed` | the grant does not cover the table, the database refuses the key (a text for a column of numbers), more than one row \
 has it, or the table lacks a column |
 | `lookup-unavailable` | the database did not answer in time. With `on_violation: stop` on the transformer the lane stops there instead, \
-and `penstock resume` goes on |
+and `penstock resume` goes on; with `outage: wait` on the database the lane waits while it is out of reach, and no event is judged |
 
 In a source format with a schema of its own, added columns are not in that schema.
 """,

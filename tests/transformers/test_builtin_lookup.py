@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import sqlite3
@@ -12,9 +13,16 @@ from typing import Any
 
 import pytest
 
+from pipeline import Pipeline, RegistryBuilder
+from pipeline.memory.broker import MemoryBroker
+from pipeline.memory.transport import MemoryTransport
+from pipeline.ports import LaneState
 from sandbox import Sandbox
 from schemas.builtins import builtin
+from schemas.errors import TransportError
+from schemas.event import TopicPartition
 from schemas.outcome import Emitted
+from schemas.specs import IsolationLevel
 from tests.services.postgres import Postgres
 from tests.transformers.builtin_sessions import batch, created, opened, verdict
 
@@ -107,6 +115,61 @@ def test_a_database_that_is_away_is_said_so(sandbox: Sandbox, tmp_path: Path) ->
     with opened(sandbox, "lookup", CONFIG, away, capabilities=grant()) as session:
         (said,) = map(verdict, session.run(batch([created({"customer": 1})])).outcomes)
     assert said == "lookup-unavailable: `customers` could not be asked: unavailable"
+
+
+@pytest.mark.parametrize("level", list(IsolationLevel))
+def test_a_lane_may_wait_for_a_database_that_is_away(sandbox: Sandbox, tmp_path: Path, level: IsolationLevel) -> None:
+    """No event is judged: the batch comes again, and all of it passes once the database is back."""
+    away = {"shop": {"sqlite": str(tmp_path / "shop.db"), "outage": "wait"}}
+    changes = batch([created({"customer": 1 + n}) for n in range(5)])
+    options = {"capabilities": grant(cache="1h"), "isolation": level.value}
+    with opened(sandbox, "lookup", CONFIG | {"missing": "reject"}, away, **options) as session:
+        for _ in range(2):
+            with pytest.raises(
+                TransportError, match=r"databases\.shop is out of reach: SQLite: unable to open"
+            ) as caught:
+                session.run(changes)
+            assert caught.value.retriable
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as raw, raw:
+            raw.execute(TABLE)
+            raw.execute(inserts("sqlite"))
+        assert [verdict(one) for one in session.run(changes).outcomes] == ["passed"] * 5
+
+
+def test_a_lane_that_waits_for_a_lookup_loses_and_judges_nothing(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    for topic in ("in", "out", "dead"):
+        broker.create_topic(topic, 1)
+    for number in range(300):
+        broker.produce("in", json.dumps(created({"customer": 1 + number % 5})).encode(), key=b"%d" % number)
+    made = RegistryBuilder(databases={"shop": {"sqlite": str(tmp_path / "shop.db"), "outage": "wait"}})
+    made.register("names", builtin="lookup", config=CONFIG, capabilities=grant())
+    made.route("r", sources="in", through="names", to="out", dead_letter="dead")
+    registry = made.build()
+
+    async def scenario() -> None:
+        pipeline = Pipeline(registry, transport=MemoryTransport(registry, broker), worker_count=1)
+        running = asyncio.create_task(pipeline.run())
+        async with asyncio.timeout(60):
+            while not any(one.state is LaneState.RETRYING for one in pipeline.status()):  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.01)
+            (waiting,) = pipeline.status()
+            assert "databases.shop is out of reach" in waiting.reason
+            assert not broker.records("out") and not broker.records("dead")
+            with closing(sqlite3.connect(tmp_path / "shop.db")) as raw, raw:
+                raw.execute(TABLE)
+                raw.execute(inserts("sqlite"))
+            broker.listen(changed := asyncio.Event())
+            while broker.committed.get(("penstock-r", TopicPartition("in", 0)), 0) < 300:
+                changed.clear()
+                await changed.wait()
+        pipeline.stop()
+        await running
+
+    asyncio.run(scenario())
+    rows = [json.loads(event.value or b"")["after"] for _, event in broker.records("out")]
+    assert [row["customer_name"] for row in rows] == [f"name {1 + number % 5}" for number in range(300)]
+    assert not broker.records("dead")
 
 
 def test_null_need_not_be_in_quotes() -> None:

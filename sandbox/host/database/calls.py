@@ -11,7 +11,8 @@ partition and offset as a key. -5 (the deadline) from a write says that nobody w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sandbox.host.database.budget import Budget
@@ -21,7 +22,8 @@ from sandbox.host.database.values import Key, Measure, Row, Value, invalid, keys
 from sandbox.host.requests import HostFailure, HostRequest, request_import
 from schemas.abi import ERROR_UNAVAILABLE
 from schemas.capabilities import Capability, DatabaseScope, Grant
-from schemas.specs import DatabaseSpec
+from schemas.errors import TransportError
+from schemas.specs import DatabaseSpec, OnOutage
 
 T = TypeVar("T")
 SCHEMAS = ("main.", "public.")
@@ -95,7 +97,8 @@ def _within(
             continue
         request.scope = scope.connection
         try:
-            return work(_database(request, scope), scope, _budget(request, scope), _admitting(request, scope))
+            with _patient(request, scope):
+                return work(_database(request, scope), scope, _budget(request, scope), _admitting(request, scope))
         except OutOfScope as error:
             refused = refused or error
     if refused is not None:
@@ -154,9 +157,22 @@ def _cached(request: HostRequest, scope: DatabaseScope, table: str, keys: Sequen
 
 def _fetched(request: HostRequest, scope: DatabaseScope, table: str, keys: Sequence[Key]) -> list[Raw]:
     unlike = list(dict.fromkeys(keys))
-    rows = _database(request, scope).lookup(scope, table, unlike, _budget(request, scope))
+    with _patient(request, scope):
+        rows = _database(request, scope).lookup(scope, table, unlike, _budget(request, scope))
     encoded = dict(zip(unlike, map(encode_row, rows), strict=True))
     return [encoded[key] for key in keys]
+
+
+@contextmanager
+def _patient(request: HostRequest, scope: DatabaseScope) -> Iterator[None]:
+    """An outage of a database whose guests are to wait for it ends the crossing without a verdict: a TransportError."""
+    try:
+        yield
+    except HostFailure as failure:
+        spec = request.services.databases.get(scope.connection)
+        if not failure.outage or spec is None or spec.outage is not OnOutage.WAIT:
+            raise
+        raise TransportError(f"databases.{spec.name} is out of reach: {failure.message}") from None
 
 
 def _database(request: HostRequest, scope: DatabaseScope) -> Database:

@@ -242,7 +242,8 @@ class PostgresConnection:
         raw = _connected(_conninfo(self._spec))  # with the password: made for this call only
         if raw.status != pq.ConnStatus.OK:
             said = raw.get_error_message().strip().splitlines()
-            raise HostFailure(ERROR_UNAVAILABLE, f"cannot connect: {said[-1] if said else 'no reason given'}")
+            why = said[-1] if said else "no reason given"
+            raise HostFailure(ERROR_UNAVAILABLE, f"cannot connect: {why}", outage=True)
         if raw.server_version < VERSION_MIN:
             raise HostFailure(ERROR_UNAVAILABLE, f"PostgreSQL 14 or later is wanted, not {raw.server_version}")
         raw.notice_handler = self._notice
@@ -272,7 +273,7 @@ def _connected(conninfo: bytes) -> PGconn:
         ready.register(raw.socket, select.POLLIN if state == pq.PollingStatus.READING else select.POLLOUT)
         if not ready.poll(max(0.0, ends_s - time.monotonic()) * 1000):
             raw.finish()
-            raise HostFailure(ERROR_UNAVAILABLE, "cannot connect: the server does not answer")
+            raise HostFailure(ERROR_UNAVAILABLE, "cannot connect: the server does not answer", outage=True)
     return raw
 
 
@@ -284,7 +285,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (Error, MemoryError):
-        raise HostFailure(ERROR_UNAVAILABLE, "the connection broke") from None
+        raise HostFailure(ERROR_UNAVAILABLE, "the connection broke", outage=True) from None
 
 
 def _bounded(statement: str, columns: int, scope: DatabaseScope) -> str:

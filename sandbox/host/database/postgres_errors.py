@@ -21,6 +21,10 @@ TOO_LARGE = {"54"}
 """A limit of the server's."""
 
 
+OUTAGES = {"08", "40", "53", "57", "58"}
+"""Classes: connection, rollback (a standby's conflict, a deadlock), resources (too many connections), the operator (a shutdown), system."""
+
+
 def failure(result: PGresult) -> Exception | None:
     """What to raise; None when all went well."""
     from psycopg.pq import DiagnosticField, ExecStatus
@@ -31,7 +35,8 @@ def failure(result: PGresult) -> Exception | None:
     said = (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"the connection broke").decode("utf-8", "replace")
     if state in DENIED:
         return Denied(f"PostgreSQL: {said}", "grant it to the role in PostgreSQL, too")
-    return HostFailure(_code(state), f"PostgreSQL ({state}): {said}")
+    outage = (not state or state[:2] in OUTAGES) and state not in DEADLINE
+    return HostFailure(_code(state), f"PostgreSQL ({state}): {said}", outage=outage)
 
 
 def _code(state: str) -> int:

@@ -81,8 +81,11 @@ class _Place(Generic[C]):
         self._jobs.put(job)
         if not job.done.wait(remaining_s):
             job.given_up = self.lost = True
+            connecting = self.connection is None
             self._jobs.put(None)
             self._interrupt()
+            if connecting:
+                raise HostFailure(ERROR_DEADLINE, "cannot connect in time", outage=True)
             raise HostFailure(ERROR_DEADLINE, "the database did not answer in time")
         if job.error is not None:
             raise job.error

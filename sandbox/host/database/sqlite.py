@@ -57,6 +57,10 @@ LIMITS = (
 )
 
 
+OUTAGES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM}
+"""Besides a lock: a file that is not there, or a disk that does not do as it should."""
+
+
 class SqliteDatabase:
     """One of the registry's connections of kind `sqlite`."""
 
@@ -321,7 +325,7 @@ def _failure(error: sqlite3.Error | sqlite3.Warning) -> HostFailure:
         case sqlite3.SQLITE_INTERRUPT:
             return HostFailure(ERROR_DEADLINE, "the statement took too long")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return HostFailure(ERROR_DEADLINE, "the database was locked by somebody else all the while")
+            return HostFailure(ERROR_DEADLINE, "the database was locked by somebody else all the while", outage=True)
         case sqlite3.SQLITE_TOOBIG:
             return HostFailure(ERROR_TOO_LARGE, f"a value or the statement is too large: {error}")
         case sqlite3.SQLITE_ERROR | sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_MISMATCH | sqlite3.SQLITE_RANGE:
@@ -329,4 +333,4 @@ def _failure(error: sqlite3.Error | sqlite3.Warning) -> HostFailure:
         case 0:  # raised by the module itself: several statements, too few parameters
             return invalid(str(error))
         case _:
-            return HostFailure(ERROR_UNAVAILABLE, f"SQLite: {error}")
+            return HostFailure(ERROR_UNAVAILABLE, f"SQLite: {error}", outage=code in OUTAGES)
