@@ -54,6 +54,11 @@ def unpack(packed: bytes) -> ChangeEvent:
         raise EncodeError(f"not a change event: {error}") from None
 
 
+def same(one: Any, other: Any) -> bool:
+    """Equal for a guest: unlike `==`, 1 is not true and 0.0 is not -0.0, and NaN is itself."""
+    return one is other or pack(one) == pack(other)
+
+
 _PLAIN: Final = frozenset({0xC4, 0xC5, 0xC6})
 """How msgpack's byte strings begin."""
 _unpack_bytes: Final = msgspec.msgpack.Decoder(bytes).decode

@@ -6,7 +6,9 @@ over clusters without a controller (librdkafka's mock has none); so the requests
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,7 @@ SETTINGS = (
     "message.timestamp.difference.max.ms",  # before Kafka 3.6
 )
 _TOPIC = 2  # resource type of the Kafka protocol
+_MEET_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +115,22 @@ class Cluster:
         return {topic["topic"]: _creation_refusal(topic["error_code"]) for topic in answer.to_object()["topics"]}
 
     async def _send(self, request: Any, *, to_controller: bool = False) -> Any:
-        controller = self._client.cluster.controller if to_controller else None
-        node = controller.nodeId if controller is not None else self._client.get_random_node()
         try:
+            await self._met()
+            controller = self._client.cluster.controller if to_controller else None
+            node = controller.nodeId if controller is not None else self._client.get_random_node()
             return await self._client.send(node, request)
         except errors.IncompatibleBrokerVersion:
             raise
         except Exception as error:
             raise translate(error) from error
+
+    async def _met(self) -> None:
+        """A broker that has just started may know of no broker yet, itself included."""
+        ends = time.monotonic() + self._timeout_ms / 1000
+        while not self._client.cluster.brokers() and time.monotonic() < ends:
+            await asyncio.sleep(_MEET_AGAIN_S)
+            await self._client.force_metadata_update()
 
 
 @contextlib.asynccontextmanager

@@ -130,7 +130,7 @@ is an event joined again when the table changes later.
 
 | dead letter | when |
 |---|---|
-| `lookup-key` | the row lacks the key's column, it was not sent, or it is no integer, text or bytes |
+| `lookup-key` | the row lacks the key's column, it was not sent, or it is no integer, text or bytes; or one of several parts has the separator in it |
 | `lookup-missing` | there is no row, with `missing: reject` |
 | `lookup-failed` | the grant does not cover the table, the database refuses the key (a text for a column of numbers), more than one row \
 has it, or the table lacks a column |

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import fastavro
 
-from schemas.change import ChangeEvent, DecodeError, EncodeError, unpack
+from schemas.change import ChangeEvent, DecodeError, EncodeError, same, unpack
 from schemas.contracts.reading import from_avro, row_of
 from schemas.contracts.types import Nullable
+from schemas.formats.avro_spelling import respelled
 from schemas.formats.avro_types import AvroType, Record, read_schema
 from schemas.formats.registered import RegisteredFormat
 from schemas.formats.schemas import RegisteredSchema, SchemaKind, Schemas, UnreadableSchema
-from schemas.formats.wire import HEADER_BYTES, MEMBERS, PLACEHOLDER_BYTES, at, change_of, header, marked, packed_of
+from schemas.formats.wire import (
+    HEADER_BYTES,
+    MEMBERS,
+    PLACEHOLDER_BYTES,
+    at,
+    change_of,
+    header,
+    marked,
+    packed_of,
+    placed,
+)
 
 
 class DebeziumAvro(RegisteredFormat):
@@ -82,15 +94,34 @@ class AvroCodec:
 
     def rewritten(self, document: AvroDocument, change: ChangeEvent) -> bytes:
         """The document with other members; those that are the same keep what they were. Raises EncodeError."""
-        was, native, fields = unpack(document.packed), self._native(document.data), self._fields()
+        was, fields = unpack(document.packed), self._fields()
+        if self._kind.is_ambiguous:
+            return self._respelled(document.data, fields, was, change)
+        native = self._native(document.data)
         for name in MEMBERS:
-            if (value := getattr(change, name)) != getattr(was, name):
+            if not same(value := getattr(change, name), getattr(was, name)):
                 if name not in fields:
                     raise EncodeError(f"{name}: the schema has no such member")
                 native[name] = at(name, fields[name].write, value)
             elif name in fields:
                 native[name] = fields[name].named(native[name])
         return self._written(native)
+
+    def _respelled(self, data: bytes, fields: Mapping[str, AvroType], was: ChangeEvent, change: ChangeEvent) -> bytes:
+        """The same, with the very bytes of what was not changed: what it was read as does not say how it was written."""
+        stream = io.BytesIO(data)
+        stream.seek(HEADER_BYTES)
+        parts = [data[:HEADER_BYTES]]
+        for name in MEMBERS:
+            if name not in fields and not same(getattr(change, name), getattr(was, name)):
+                raise EncodeError(f"{name}: the schema has no such member")
+        for name, kind in fields.items():
+            old, new = (getattr(one, name) if name in MEMBERS else None for one in (was, change))
+            try:
+                parts.append(respelled(kind, stream, old, new))
+            except EncodeError as error:
+                raise EncodeError(placed(name, error)) from None
+        return b"".join(parts)
 
     def decode_key(self, data: bytes) -> object:
         """See `schemas.formats.registered.Codec`."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
+
+import fastavro
 
 from schemas.change import DEPTH_MAX, DecodeError, EncodeError
 from schemas.formats.connect import SCALE_MAX, VARIABLE_DECIMAL, DecimalType, VariableDecimalType
@@ -26,8 +29,15 @@ class AvroType:
     reads = False
     is_empty = False
     """Takes no bytes."""
+    is_ambiguous = False
+    """A value may have been written in several ways: there is a union of several types in it."""
     name = ""
     """By which a union's branch is chosen."""
+
+    @cached_property
+    def parsed(self) -> Any:
+        """The schema of this alone, as fastavro wants it."""
+        return fastavro.parse_schema(self.bare(set()))
 
     def read(self, value: Any) -> Any:
         """The ABI's value. Raises DecodeError."""
@@ -149,6 +159,7 @@ class Record(AvroType):
         self._reading = [(field, kind) for field, kind in fields.items() if kind.reads]
         self.reads = bool(self._reading)
         self.is_empty = all(kind.is_empty for kind in fields.values())
+        self.is_ambiguous = any(kind.is_ambiguous for kind in fields.values())
 
     def read(self, value: Any) -> Any:
         """See the base class. Changes the record that it is given."""
@@ -162,13 +173,17 @@ class Record(AvroType):
 
     def write(self, value: Any) -> Any:
         """See the base class. A nullable field that is not there is null."""
+        row = self.within(value)
+        return {name: at(name, kind.write, row.get(name)) for name, kind in self.fields.items()}
+
+    def within(self, value: Any) -> dict[str, Any]:
+        """The value, if it is a map of these fields and no others. Raises EncodeError."""
         if not isinstance(value, dict):
             raise EncodeError(f"the schema has a record here, and this is {kind_of(value)}")
-        made = {name: at(name, kind.write, value.get(name)) for name, kind in self.fields.items()}
-        if len(value) > len(made) or not value.keys() <= made.keys():
-            extra = next(name for name in value if name not in made)
+        if not value.keys() <= self.fields.keys():
+            extra = next(name for name in value if name not in self.fields)
             raise EncodeError(f"the schema has no {str(extra)[:100]!r} here")
-        return made
+        return value
 
     def bare(self, known: set[str]) -> Any:
         """See the base class."""
@@ -208,7 +223,7 @@ class Array(AvroType):
         if items.is_empty:
             raise UnreadableSchema("a list of what takes no bytes")
         self._items = items
-        self.reads = items.reads
+        self.reads, self.is_ambiguous = items.reads, items.is_ambiguous
 
     def read(self, value: Any) -> Any:
         """See the base class."""
@@ -230,7 +245,7 @@ class Map(AvroType):
 
     def __init__(self, values: AvroType) -> None:
         self._values = values
-        self.reads = values.reads
+        self.reads, self.is_ambiguous = values.reads, values.is_ambiguous
 
     def read(self, value: Any) -> Any:
         """See the base class."""
@@ -248,16 +263,22 @@ class Map(AvroType):
 
 
 class Union(AvroType):
-    """One of several types; of a value that several could say, the first is written."""
+    """One of several types; a value that several could say is written as the likest, else the first of them."""
 
     def __init__(self, branches: Sequence[AvroType]) -> None:
-        self._branches = branches
+        self.branches = branches
         self._nullable = any(one.name == "null" for one in branches)
         self._values = [one for one in branches if one.name != "null"]
         self._only = self._values[0] if len(self._values) == 1 else None
+        self.is_ambiguous = self._only is None or self._only.is_ambiguous
         self.reads = any(one.reads for one in self._values)
         if self.reads and self._only is None:
             raise UnreadableSchema("a union of several types, of which one is a decimal or a float")
+
+    @property
+    def is_nullable_only(self) -> bool:
+        """One type, or null."""
+        return self._only is not None
 
     def read(self, value: Any) -> Any:
         """See the base class."""
@@ -269,12 +290,12 @@ class Union(AvroType):
             return None
         if self._only is not None:
             return self._named(self._only, self._only.write(value))
-        for kind in self._values:
+        for kind in sorted(self._values, key=lambda kind: _unlikeness(kind, value)):
             try:
                 return self._named(kind, kind.write(value))
             except EncodeError:
                 continue
-        raise EncodeError(f"none of the schema's {len(self._branches)} choices can say {kind_of(value)}")
+        raise EncodeError(f"none of the schema's {len(self.branches)} choices can say {kind_of(value)}")
 
     def named(self, native: Any) -> Any:
         """See the base class."""
@@ -286,7 +307,16 @@ class Union(AvroType):
 
     def bare(self, known: set[str]) -> Any:
         """See the base class."""
-        return [one.bare(known) for one in self._branches]
+        return [one.bare(known) for one in self.branches]
+
+
+def _unlikeness(kind: AvroType, value: Any) -> int:
+    """An integer is first of all one, and a map first of all the record with just its members, then a map."""
+    if type(value) is int:
+        return kind.name in ("float", "double")
+    if isinstance(value, dict) and isinstance(kind, Record):
+        return 0 if kind.fields.keys() == value.keys() else 2
+    return 1
 
 
 def read_schema(text: str, references: Iterable[str] = ()) -> AvroType:

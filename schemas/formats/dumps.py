@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.change import UNAVAILABLE, ChangeEvent, DecodeError, EncodeError, pack, unpack
+from schemas.change import UNAVAILABLE, ChangeEvent, DecodeError, EncodeError, pack, same, unpack
 from schemas.event import Event
 from schemas.formats.format import Document, Format
 from schemas.formats.jsontext import (
@@ -256,7 +256,11 @@ def _moment(members: Mapping[str, Any], name: str) -> int | None:
 def _changed(change: ChangeEvent) -> _Row:
     """The old values of what an update changed."""
     after = change.after or {}
-    return {name: value for name, value in (change.before or {}).items() if name not in after or after[name] != value}
+    return {
+        name: value
+        for name, value in (change.before or {}).items()
+        if name not in after or not same(after[name], value)
+    }
 
 
 def _texts(row: Mapping[str, Any]) -> dict[str, str | None]:

@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError as ParseError
 from google.protobuf.message import EncodeError as SerializeError
 
-from schemas.change import ChangeEvent, DecodeError, EncodeError, unpack
+from schemas.change import ChangeEvent, DecodeError, EncodeError, same, unpack
 from schemas.contracts.types import Nullable
 from schemas.formats.protobuf_rows import row_of_message
 from schemas.formats.protobuf_types import Budget, MessageType, Types
@@ -93,7 +93,7 @@ class ProtobufCodec:
         message, kind, start = self._parsed(document.data)
         for name in MEMBERS:
             new, old = getattr(change, name), getattr(was, name)
-            if new != old:
+            if not same(new, old):
                 if name not in kind.fields:
                     raise EncodeError(f"{name}: the schema has no such member")
                 kind.fields[name].write(message, new, old)

@@ -7,6 +7,7 @@ from typing import Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from schemas.contracts.types import AnyType, Kind, ListOf, MapOf, Member, Nullable, Record, Scalar, Type
+from schemas.formats.protobuf_types import is_wrapper
 
 _KINDS: Final[dict[int, Kind]] = {
     FieldDescriptor.CPPTYPE_INT32: "int32",
@@ -53,14 +54,9 @@ def _field(field: FieldDescriptor, within: tuple[str, ...]) -> Nullable:
 
 def _single(field: FieldDescriptor, within: tuple[str, ...]) -> Type:
     if field.message_type is not None:
-        wrapper = field.message_type.full_name.startswith("google.protobuf.") and field.message_type.name.endswith(
-            "Value"
-        )
-        return (
-            _single(field.message_type.fields_by_name["value"], within)
-            if wrapper
-            else _record(field.message_type, within)
-        )
+        if is_wrapper(field.message_type):
+            return _single(field.message_type.fields_by_name["value"], within)
+        return _record(field.message_type, within)
     if field.enum_type is not None:
         return Scalar("string", frozenset(field.enum_type.values_by_name))
     if field.type == FieldDescriptor.TYPE_BYTES:

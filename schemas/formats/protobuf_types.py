@@ -13,7 +13,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from schemas.change import DecodeError, EncodeError
+from schemas.change import DecodeError, EncodeError, same
 from schemas.formats.connect import SCALE_MAX, DecimalType, VariableDecimalType
 from schemas.formats.wire import as_bytes, as_float, as_integer, as_text, at, kind_of, placed, widened
 
@@ -49,6 +49,7 @@ class MessageType:
         self._types = types
         self._descriptor = descriptor
         self._fields: dict[str, Field] | None = None
+        self._choices = [group for one in descriptor.oneofs if len(group := [field.name for field in one.fields]) > 1]
 
     @property
     def fields(self) -> dict[str, Field]:
@@ -73,8 +74,11 @@ class MessageType:
         for name in value:
             if name not in self.fields:
                 raise EncodeError(f"the schema has no {str(name)[:100]!r} here")
+        for group in self._choices:
+            if len(given := [name for name in group if value.get(name) is not None]) > 1:
+                raise EncodeError(f"the schema has one of {', '.join(given)[:200]} here, not several")
         for name, field in self.fields.items():
-            if name not in was or name not in value or value[name] != was[name]:
+            if name not in was or name not in value or not same(value[name], was[name]):
                 field.write(message, value.get(name), was.get(name))
 
 
@@ -188,6 +192,8 @@ class Field:
         items = getattr(message, self.name)
         for name, one in value.items():
             key = self._key.of_text(name)
+            if key in items:
+                raise EncodeError(f"the key {str(name)[:100]!r} is there twice")
             if self._values.message is not None:
                 self._values.message.write(items[key], one)
             else:
@@ -198,7 +204,9 @@ class Field:
         if self._kind == FieldDescriptor.CPPTYPE_STRING:
             return as_text(text)
         if self._kind == FieldDescriptor.CPPTYPE_BOOL:
-            return {"true": True, "false": False}[text]
+            if text not in ("true", "false"):
+                raise EncodeError(f"the schema has true and false for keys here, not {text[:100]!r}")
+            return text == "true"
         return self.scalar(int(text))
 
     def scalar(self, value: Any) -> Any:
@@ -240,7 +248,7 @@ class Types:
             return ScalarMessage(descriptor, self, _digits, lambda message, value: _set_digits(message, value, precise))
         if name in _WELL_KNOWN:
             return ScalarMessage(descriptor, self, *_WELL_KNOWN[name])
-        if name.startswith("google.protobuf.") and name.endswith("Value") and fields == {"value"}:
+        if is_wrapper(descriptor):
             inner = Field(descriptor.fields_by_name["value"], self)
             return ScalarMessage(
                 descriptor,
@@ -249,6 +257,12 @@ class Types:
                 lambda message, value: inner.write(message, value, None),
             )
         return MessageType(descriptor, self)
+
+
+def is_wrapper(descriptor: Descriptor) -> bool:
+    """One of Protobuf's own messages that make a scalar nullable, such as `Int64Value`."""
+    name: str = descriptor.full_name
+    return name.startswith("google.protobuf.") and name.endswith("Value") and [*descriptor.fields_by_name] == ["value"]
 
 
 def _digits(message: Any) -> str:

@@ -93,7 +93,7 @@ def widened(value: float) -> float:
 
 def as_float(value: Any, *, narrow: bool = False) -> float:
     """A number for a column of floats. Raises EncodeError."""
-    if type(value) is int and abs(value) <= 1 << 53:
+    if type(value) is int and abs(value) <= 1 << (24 if narrow else 53):
         value = float(value)
     if type(value) is not float:
         raise EncodeError(f"the schema has a {'float' if narrow else 'double'} here, and this is {kind_of(value)}")

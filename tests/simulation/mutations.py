@@ -164,7 +164,7 @@ MUTATIONS = (
     _in(
         "verdicts taken from a run of the batch",
         "sandbox.session",
-        "        if fresh and len(self._part) == 1:\n            return [self.condemn(trouble, attempts)]\n",
+        "        if fresh and len(self._part) == 1 and not trouble.is_doubtful:\n            return [self.condemn(trouble, attempts)]\n",
         "        if fresh:\n            return [self.condemn(trouble, attempts) for _ in self._part]\n",
     ),
     _in(

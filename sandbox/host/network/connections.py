@@ -156,9 +156,10 @@ class Line:
                 one.shutdown(socket.SHUT_RDWR)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. In this very task: one of its own could be cancelled before it has begun."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.session.close(), CLOSE_S)
+            async with asyncio.timeout(CLOSE_S):
+                await self.session.close()
 
     def _socket(self, where: tuple[Any, ...]) -> _Socket:
         """The last look at an address, and the only way to a connection. Raises Denied."""

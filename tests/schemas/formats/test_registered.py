@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import random
@@ -9,6 +10,7 @@ import resource
 import time
 from typing import Any
 
+import fastavro
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -362,3 +364,197 @@ def test_a_contract_sees_the_writers_schema(name: str) -> None:
     members = row().type.members  # type: ignore[union-attr]
     assert number == 7
     assert "amount" in members
+
+
+def _proto(row: str) -> RegisteredFormat:
+    text = (
+        'syntax = "proto3"; import "google/protobuf/struct.proto"; import "google/protobuf/wrappers.proto"; '
+        "message E { string op = 1; Row after = 2; int64 ts_ms = 3; Source source = 4; } "
+        f"message Source {{ string table = 1; }} message Row {{ {row} }}"
+    )
+    return a_format("debezium-protobuf", RegisteredSchema(7, SchemaKind.PROTOBUF, text))
+
+
+def _change(after: Row) -> bytes:
+    return pack(ChangeEvent(op="c", before=None, after=after, transaction=None, source={"table": "t"}, ts_ms=1))
+
+
+@pytest.mark.parametrize(
+    ("row", "after", "problem"),
+    [
+        ("map<bool, string> m = 1;", {"m": {"yes": "x"}}, "true and false for keys here, not 'yes'"),
+        ("map<int32, string> m = 1;", {"m": {"1": "x", "01": "y"}}, "the key '01' is there twice"),
+        ("map<int32, Inner> m = 1; message Inner { int32 a = 1; }", {"m": {"1": {"a": 1}, "01": {"a": 2}}}, "twice"),
+        ("map<int32, string> m = 1;", {"m": {"x": "y"}}, "invalid literal"),
+        ("oneof o { int64 a = 1; string b = 2; }", {"a": 1, "b": "x"}, "one of a, b here, not several"),
+    ],
+)
+def test_protobuf_does_not_keep_the_last_of_what_cannot_be_together(row: str, after: Row, problem: str) -> None:
+    with pytest.raises(EncodeError, match=problem):
+        _proto(row).encode(_change(after), event_of(None), "orders")
+
+
+def test_one_of_several_may_become_another_in_protobuf() -> None:
+    made = _proto("oneof o { int64 a = 1; string b = 2; } map<bool, string> m = 3;")
+    data = made.encode(_change({"a": 1, "b": None, "m": {"true": "x"}}), event_of(None), "orders")
+    document = made.decode(event_of(data), "orders")
+    was = unpack(document.packed)
+    assert was.after == {"a": 1, "b": None, "m": {"true": "x"}}
+    after = {"a": None, "b": "z", "m": {"false": "y"}}
+    changed = document.encode(pack(msgspec.structs.replace(was, after=after)))
+    assert unpack(made.decode(event_of(changed), "orders").packed).after == after
+    with pytest.raises(EncodeError, match="one of a, b"):
+        document.encode(pack(msgspec.structs.replace(was, after=after | {"a": 1})))
+
+
+@pytest.mark.parametrize("kind", ["Struct", "Value", "ListValue", "Int64Value"])
+def test_rows_of_messages_that_only_look_like_wrappers(kind: str) -> None:
+    made = _proto(f"google.protobuf.{kind} x = 1;")
+    found = made.writer_schema(event_of(b"\0\0\0\0\7\0\x0a\x01c"), "orders")
+    assert found is not None
+    assert found[1]() is not None
+
+
+@pytest.mark.parametrize("name", ["debezium-avro", "debezium-protobuf"])
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [("small", True, "integer"), ("flag", 1, "boolean"), ("ratio", -0.0, None), ("id", 1.0, "integer")],
+)
+def test_equal_in_python_is_not_unchanged(name: str, column: str, value: object, problem: str | None) -> None:
+    """1 is not true, and 0.0 is not -0.0."""
+    row = ROW | {"small": 1, "ratio": 0.0}
+    made = FORMATS[name]
+    data = made.encode(
+        pack(ChangeEvent(op="c", before=None, after=row, transaction=None, source=EVENT["source"], ts_ms=9)),
+        event_of(None),
+        "orders",
+    )
+    assert data is not None
+    document = made.decode(event_of(data), "orders")
+    was = unpack(document.packed)
+    changed = pack(msgspec.structs.replace(was, after=(was.after or {}) | {column: value}))
+    if problem is not None:
+        with pytest.raises(EncodeError, match=problem):
+            document.encode(changed)
+        return
+    after = unpack(made.decode(event_of(document.encode(changed)), "orders").packed).after
+    assert after is not None
+    assert repr(after[column]) == repr(value)
+
+
+def test_an_integer_in_a_union_with_floats_stays_one() -> None:
+    row = {"type": "record", "name": "Row", "fields": [{"name": "x", "type": ["null", "double", "int", "string"]}]}
+    fields = [
+        {"name": "after", "type": row},
+        {"name": "source", "type": {"type": "map", "values": "string"}},
+        {"name": "op", "type": "string"},
+        {"name": "ts_ms", "type": "long"},
+    ]
+    schema = json.dumps({"type": "record", "name": "E", "fields": fields})
+    made = a_format("debezium-avro", RegisteredSchema(7, SchemaKind.AVRO, schema))
+    for value in (5, 5.0, "5", None):
+        data = made.encode(_change({"x": value}), event_of(None), "orders")
+        after = unpack(made.decode(event_of(data), "orders").packed).after
+        assert after is not None and repr(after["x"]) == repr(value)
+
+
+_A = {"type": "record", "name": "A", "fields": [{"name": "a", "type": ["null", "long"]}]}
+_B = {
+    "type": "record",
+    "name": "B",
+    "fields": [{"name": "a", "type": ["null", "long"]}, {"name": "b", "type": ["null", "long"]}],
+}
+_MAP = {"type": "map", "values": "long"}
+_ENUM = {"type": "enum", "name": "Size", "symbols": ["S", "M"]}
+_FIXED = {"type": "fixed", "name": "Two", "size": 2}
+AMBIGUOUS: dict[str, tuple[list[object], list[object]]] = {
+    "numbers": (
+        ["null", "double", "int", "long"],
+        [("long", 2**53 + 1), ("long", 5), ("int", 5), ("double", 5.0), None],
+    ),
+    "records": (
+        ["null", _B, _A, _MAP],
+        [("A", {"a": 7}), ("B", {"a": 7, "b": None}), ("A", {"a": None}), ({}), {"a": 3}],
+    ),
+    "texts": (["null", _ENUM, "string"], [("string", "S"), "M", "L", None]),
+    "bytes": (["bytes", _FIXED], [b"ab", ("Two", b"ab"), b"abc"]),
+    "lists": (
+        ["null", {"type": "array", "items": ["double", "long"]}],
+        [[("long", 2**53 + 1), ("double", 1.0)], [], None],
+    ),
+}
+
+
+def _ambiguous(name: str) -> tuple[RegisteredFormat, object]:
+    row = {
+        "type": "record",
+        "name": "Row",
+        "fields": [
+            {"name": "n", "type": "long"},
+            {"name": "x", "type": AMBIGUOUS[name][0]},
+            {"name": "s", "type": "string"},
+        ],
+    }
+    fields = [
+        {"name": "before", "type": ["null", row]},
+        {"name": "after", "type": ["null", "Row"]},
+        {"name": "source", "type": {"type": "map", "values": "string"}},
+        {"name": "op", "type": "string"},
+        {"name": "ts_ms", "type": "long"},
+        {"name": "more", "type": ["null", "int", "long"]},
+    ]
+    schema = {"type": "record", "name": "E", "fields": fields}
+    return a_format("debezium-avro", RegisteredSchema(7, SchemaKind.AVRO, json.dumps(schema))), fastavro.parse_schema(
+        schema
+    )
+
+
+def _in_avro(schema: object, **members: object) -> bytes:
+    stream = io.BytesIO()
+    rows = {name: one and ("Row", one) for name, one in members.items() if name in ("before", "after")}
+    whole = {"before": None, "source": {"table": "t"}, "op": "u", "ts_ms": 1, "more": ("long", 3)} | members | rows
+    fastavro.schemaless_writer(stream, schema, whole)
+    return b"\0\0\0\0\7" + stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, (_, values) in AMBIGUOUS.items() for value in values]
+)
+def test_what_was_left_alone_keeps_its_bytes_in_avro_whatever_its_union_says(name: str, value: object) -> None:
+    made, schema = _ambiguous(name)
+    row = {"n": 1, "x": value, "s": "a"}
+    data = _in_avro(schema, before=row, after=row)
+    document = made.decode(event_of(data), "orders")
+    was = unpack(document.packed)
+    assert was.after is not None
+    assert document.encode(pack(msgspec.structs.replace(was, ts_ms=2))) == _in_avro(
+        schema, before=row, after=row, ts_ms=2
+    )
+    after = was.after | {"n": 2, "s": "changed"}
+    expected = _in_avro(schema, before=row, after=row | {"n": 2, "s": "changed"}, ts_ms=2)
+    assert document.encode(pack(msgspec.structs.replace(was, ts_ms=2, after=after))) == expected
+    assert document.encode(pack(msgspec.structs.replace(was, after=None))) == _in_avro(schema, before=row, after=None)
+    for wrong, place in (({"n": "text"}, "after.n: "), ({"y": 1}, "after: the schema has no 'y' here")):
+        with pytest.raises(EncodeError, match=f"^{place}"):
+            document.encode(pack(msgspec.structs.replace(was, after=was.after | wrong)))
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_a_value_that_changes_within_a_union_is_read_as_what_it_became(name: str) -> None:
+    made, schema = _ambiguous(name)
+    values = AMBIGUOUS[name][1]
+    documents = [
+        made.decode(event_of(_in_avro(schema, after={"n": 1, "x": one, "s": "a"})), "orders") for one in values
+    ]
+    for document in documents:
+        was = unpack(document.packed)
+        for other in documents:
+            after = unpack(other.packed).after
+            changed = document.encode(pack(msgspec.structs.replace(was, after=after)))
+            assert repr(unpack(made.decode(event_of(changed), "orders").packed).after) == repr(after)
+
+
+@pytest.mark.parametrize("name", ["debezium-avro", "debezium-protobuf"])
+def test_an_integer_that_a_float_cannot_say_is_refused(name: str) -> None:
+    with pytest.raises(EncodeError, match=r"after\.narrow: "):
+        FORMATS[name].encode(_change(ROW | {"narrow": (1 << 24) + 1}), event_of(None), "orders")

@@ -49,6 +49,10 @@ pub(crate) fn key_of<'a>(row: &Row<'a>, config: &Config) -> Result<Option<Key<'a
     let mut parts = Vec::with_capacity(config.key.len());
     for name in &config.key {
         match text_of(&value_of(row, name)?) {
+            // else the keys ("a:b", "c") and ("a", "b:c") would be one
+            Some(text) if !config.separator.is_empty() && text.contains(&config.separator) => {
+                return Err(bad(format!("column {name:?} has the separator in it")));
+            }
             Some(text) => parts.push(text.into_owned()),
             None => return Ok(None),
         }
