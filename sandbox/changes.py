@@ -27,10 +27,10 @@ from schemas.abi import (
     ResultRecord,
     decode_change_results,
 )
-from schemas.change import DecodeError, EncodeError, plain_bytes
+from schemas.change import plain_bytes
 from schemas.event import Event, TopicPartition
 from schemas.formats.debezium import DebeziumJson
-from schemas.formats.format import Document, Format
+from schemas.formats.format import FALLS, Document, Format, fallen
 from schemas.outcome import Outcome, Violation, ViolationKind
 from schemas.records import Records
 
@@ -64,7 +64,7 @@ class ChangeEncoder(BatchEncoder):
         for index, event in enumerate(events):
             try:
                 self._documents[id(event)] = None if event.value is None else decode(event, topic)
-            except DecodeError as error:
+            except FALLS as error:
                 bad[index] = self._undecodable(error)
             else:
                 good.append(event)
@@ -104,11 +104,11 @@ class ChangeEncoder(BatchEncoder):
         document = self._documents[id(event)]
         return None if document is None else msgspec.Raw(document.packed)
 
-    def _undecodable(self, error: DecodeError) -> Violation:
+    def _undecodable(self, error: Exception) -> Violation:
         rules = self._rules
         return Violation(
             kind=ViolationKind.DECODE,
-            message=cut(printable(f"the value is no {self._format.title}: {error}"), MESSAGE_CHARACTERS_MAX),
+            message=cut(printable(f"the value is no {self._format.title}: {fallen(error)}"), MESSAGE_CHARACTERS_MAX),
             transformer=rules.transformer,
             module_sha256=rules.module_sha256,
             limits=rules.limits,
@@ -124,8 +124,8 @@ class ChangeEncoder(BatchEncoder):
                     return self._emitted(event, records)
                 case _:
                     return result
-        except EncodeError as error:
-            message = cut(printable(f"the value it emitted: {error}"), MESSAGE_CHARACTERS_MAX)
+        except FALLS as error:
+            message = cut(printable(f"the value it emitted: {fallen(error)}"), MESSAGE_CHARACTERS_MAX)
             return Trouble(ViolationKind.BAD_OUTPUT, message)
 
     def _emitted(self, event: Event, records: Sequence[ChangeRecord]) -> Emit | Trouble:

@@ -17,11 +17,11 @@ from rich.text import Text
 
 from pipeline.cli.difference import changes, shown
 from pipeline.cli.trial_view import change_text, plain
-from schemas.change import OPERATIONS, DecodeError
+from schemas.change import OPERATIONS
 from schemas.dead_letter import read_dead_letter
 from schemas.event import Event, TopicPartition
 from schemas.formats.debezium import DebeziumJson, encode
-from schemas.formats.format import Format
+from schemas.formats.format import FALLS, Format
 
 _CHANGES_MAX: Final = 40
 _VALUE_CHARACTERS_MAX: Final = 2_000
@@ -77,7 +77,7 @@ class RecordView:
             return (event,)
         try:
             return self._format.split(event)
-        except DecodeError:
+        except FALLS:
             return (event,)
 
     def _json(self, source: TopicPartition, event: Event) -> bytes | None:
@@ -86,7 +86,7 @@ class RecordView:
             return event.value
         try:
             return encode(self._format.decode(event, source.topic).packed)
-        except DecodeError:
+        except FALLS:
             return None
 
     def _reason(self, event: Event) -> None:

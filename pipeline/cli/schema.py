@@ -18,12 +18,11 @@ from pipeline.cli.tail import brokers_of
 from pipeline.contracts import read_type
 from pipeline.kafka.probe import probe
 from pipeline.kafka.tailing import Window, tail
-from schemas.change import DecodeError
 from schemas.contracts.compare import Change, Compatibility, breaking, changes
 from schemas.contracts.infer import Inference
 from schemas.contracts.reading import SchemaError
 from schemas.errors import ConfigError, Fault, PenstockError
-from schemas.formats.format import Format
+from schemas.formats.format import FALLS, Format
 from schemas.specs import KafkaSpec
 
 schema_app = typer.Typer(
@@ -84,7 +83,7 @@ async def _collect(
             continue
         try:
             change = _unpack(source.decode(seen.event, topic).packed)
-        except DecodeError:
+        except FALLS:
             skipped += 1
             continue
         if change["after"] is not None and (table is None or change["source"].get("table") == table):

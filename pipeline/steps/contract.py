@@ -14,11 +14,10 @@ import msgspec
 
 from pipeline.contracts import Contract, known_contract
 from pipeline.steps.step import Step
-from schemas.change import DecodeError
 from schemas.contracts.compare import Compatibility, breaking, changes
 from schemas.contracts.reading import SchemaError
 from schemas.event import Event, TopicPartition
-from schemas.formats.format import Format
+from schemas.formats.format import FALLS, Format, fallen
 from schemas.outcome import Emitted, Outcome, ViolationKind
 from schemas.specs import ContractSpec, OnBreak, OnViolation
 
@@ -49,8 +48,10 @@ class ContractGate(Step):
             if self._spec.tables and change["source"].get("table") not in self._spec.tables:
                 return Emitted((event,))
             broken = self._writer(event, source.topic) or self._row(change["after"])
-        except (DecodeError, SchemaError) as error:
+        except SchemaError as error:
             return self.violation(ViolationKind.DECODE, f"it cannot be held to {self._spec.schema}: {error}")
+        except FALLS as error:
+            return self.violation(ViolationKind.DECODE, f"it cannot be held to {self._spec.schema}: {fallen(error)}")
         return self.violation(ViolationKind.SCHEMA, broken) if broken else Emitted((event,))
 
     def _row(self, row: dict[str, Any] | None) -> str:

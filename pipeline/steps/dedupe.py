@@ -17,9 +17,8 @@ from typing import Any
 import msgspec
 
 from pipeline.steps.step import Step
-from schemas.change import DecodeError
 from schemas.event import Event, TopicPartition
-from schemas.formats.format import Format
+from schemas.formats.format import FALLS, Format
 from schemas.outcome import DROPPED, Emitted, Outcome
 from schemas.specs import DedupeSpec
 
@@ -71,7 +70,7 @@ class Dedupe(Step):
             return None
         try:
             change = _unpack(self._decode(event, topic).packed)
-        except DecodeError:  # the transformers' affair
+        except FALLS:  # the transformers' affair
             return None
         found = [_member(change, event, path) for path in self._paths]
         if any(value is None for value in found):

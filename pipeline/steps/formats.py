@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from pipeline.steps.step import Step
-from schemas.change import DecodeError, EncodeError
+from schemas.change import EncodeError
 from schemas.event import Event, TopicPartition
-from schemas.formats.format import Format
+from schemas.formats.format import FALLS, Format, fallen
 from schemas.formats.named import make_format
 from schemas.formats.schemas import Schemas
 from schemas.outcome import Emitted, Outcome, ViolationKind
@@ -58,8 +58,8 @@ class Split(Step):
             return Emitted((event,))
         try:
             return Emitted(tuple(self._split(event)))
-        except DecodeError as error:
-            return self.violation(ViolationKind.DECODE, str(error))
+        except FALLS as error:
+            return self.violation(ViolationKind.DECODE, fallen(error))
 
 
 class Conversion(Step):
@@ -78,10 +78,12 @@ class Conversion(Step):
         try:
             key = self._key(event.key, source.topic, topic)
             value = self._value(event, source.topic, topic)
-        except DecodeError as error:
-            return self.violation(ViolationKind.DECODE, f"it is no {self._in.title} in {self._in.name}: {error}")
         except EncodeError as error:
             return self.violation(ViolationKind.SCHEMA, f"it cannot be said in {self._out.name}: {error}")
+        except FALLS as error:
+            return self.violation(
+                ViolationKind.DECODE, f"it is no {self._in.title} in {self._in.name}: {fallen(error)}"
+            )
         return Emitted((msgspec.structs.replace(event, key=key, value=value),))
 
     def _key(self, key: bytes | None, source: str, topic: str) -> bytes | None:

@@ -6,7 +6,7 @@ validator (`schemas.contracts.rows`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from schemas.change import DEPTH_MAX
@@ -20,6 +20,7 @@ class SchemaError(ValueError):
 
 _ANYTHING: Final = Nullable(AnyType(), null=True)
 _JSON: Final[Mapping[str, Kind]] = {"boolean": "boolean", "integer": "int64", "number": "float64", "string": "string"}
+TYPES_MAX: Final = 100_000
 _AVRO: Final[Mapping[str, Kind]] = {
     "boolean": "boolean",
     "int": "int32",
@@ -130,75 +131,104 @@ def _united(choices: Sequence[Nullable]) -> Nullable:
     return Nullable(real[0].type, null) if len(real) == 1 else Nullable(AnyType(), null)
 
 
-def from_avro(schema: object) -> Nullable:
-    """An Avro schema, as JSON has it. Raises SchemaError."""
-    return _Avro().at(schema, "")
+def from_avro(schema: object, references: Iterable[object] = ()) -> Nullable:
+    """An Avro schema, as JSON has it; those that it refers to come before it. Raises SchemaError."""
+    reader = _Avro()
+    for one in references:
+        reader.at(one, "")
+    return reader.at(schema, "")
 
 
 class _Avro:
-    def __init__(self) -> None:
-        self._named: dict[str, Mapping[str, Any]] = {}
-        self._within: list[str] = []
+    """Names are full ones (`namespace.name`), as Avro's specification resolves them."""
 
-    def at(self, schema: object, path: str) -> Nullable:
+    def __init__(self) -> None:
+        self._named: dict[str, Type] = {}
+        """What has been read: it is referred to from many places, and read once."""
+        self._within: set[str] = set()
+        self._count = 0
+        self._counts: dict[str, int] = {}
+        """How many types there are in each, those that are shared counted again: whoever compares goes through all of them."""
+
+    def at(self, schema: object, path: str, space: str = "") -> Nullable:
+        """The type that a schema describes, within a namespace. Raises SchemaError."""
+        self._counted(1, path)
         if isinstance(schema, list):
-            return self._union(schema, path)
+            return self._union(schema, path, space)
         if isinstance(schema, str):
-            return self._by_name(schema, path)
+            return self._by_name(schema, path, space)
         if not isinstance(schema, Mapping):
             raise SchemaError(f"{path or 'it'} is no Avro schema")
         kind = schema.get("type")
         if isinstance(kind, list | Mapping):
-            return self.at(kind, path)
-        if isinstance(name := schema.get("name"), str):
-            self._named[name] = self._named[f"{schema.get('namespace', '')}.{name}"] = schema
-        return Nullable(self._kind(kind, schema, path))
+            return self.at(kind, path, space)
+        if kind not in ("record", "enum", "fixed", "error"):
+            if kind in ("array", "map") or (kind in _AVRO and kind != "null"):
+                return Nullable(self._kind(kind, schema, path, space))
+            return self.at(kind, path, space)
+        name = _full_name(schema, space)
+        if name in self._within:
+            return Nullable(AnyType())  # a schema of itself
+        self._within.add(name)
+        before = self._count
+        made = self._kind(kind, schema, path, name.rpartition(".")[0])
+        self._within.discard(name)
+        self._named[name], self._counts[name] = made, self._count - before
+        return Nullable(made)
 
-    def _kind(self, kind: object, schema: Mapping[str, Any], path: str) -> Type:
+    def _counted(self, types: int, path: str) -> None:
+        self._count += types
+        if self._count > TYPES_MAX:
+            raise SchemaError(f"{path or 'it'}: more than {TYPES_MAX} types in one schema")
+
+    def _kind(self, kind: object, schema: Mapping[str, Any], path: str, space: str) -> Type:
         if schema.get("logicalType") == "decimal" or schema.get("connect.name") in (DECIMAL, VARIABLE_DECIMAL):
             return Scalar("decimal")
         match kind:
-            case "record":
-                return self._record(schema, path)
+            case "record" | "error":
+                return self._record(schema, path, space)
             case "enum":
                 return Scalar("string", _symbols(schema.get("symbols") or ()))
             case "array":
-                return ListOf(self.at(schema.get("items"), f"{path}[]"))
+                return ListOf(self.at(schema.get("items"), f"{path}[]", space))
             case "map":
-                return MapOf(self.at(schema.get("values"), f"{path}{{}}"))
+                return MapOf(self.at(schema.get("values"), f"{path}{{}}", space))
             case str() if kind in _AVRO:
                 return Scalar(_AVRO[kind])
         raise SchemaError(f"{path or 'it'} has the type {kind!r:.60}, which Avro does not know")
 
-    def _record(self, schema: Mapping[str, Any], path: str) -> Type:
-        name = str(schema.get("name"))
-        if name in self._within:
-            return AnyType()  # a schema of itself
-        self._within.append(name)
+    def _record(self, schema: Mapping[str, Any], path: str, space: str) -> Type:
         members = {}
         for one in schema.get("fields") or ():
             if not isinstance(one, Mapping) or not isinstance(one.get("name"), str):
                 raise SchemaError(f"{path or 'it'} has a field without a name")
             at = f"{path}.{one['name']}".lstrip(".")
-            members[one["name"]] = Member(self.at(one.get("type"), at), "default" in one)
-        self._within.pop()
+            members[one["name"]] = Member(self.at(one.get("type"), at, space), "default" in one)
         return Record(members)
 
-    def _union(self, choices: Sequence[object], path: str) -> Nullable:
+    def _union(self, choices: Sequence[object], path: str, space: str) -> Nullable:
         real = [one for one in choices if one != "null"]
         null = len(real) < len(choices)
-        return Nullable(self.at(real[0], path).type if len(real) == 1 else AnyType(), null)
+        made = [self.at(one, path, space).type for one in real]  # all: others may refer to what is defined here
+        return Nullable(made[0] if len(made) == 1 else AnyType(), null)
 
-    def _by_name(self, name: str, path: str) -> Nullable:
+    def _by_name(self, name: str, path: str, space: str) -> Nullable:
         if name == "null":
             return _ANYTHING
         if name in _AVRO:
             return Nullable(Scalar(_AVRO[name]))
-        if name not in self._named:
-            raise SchemaError(f"{path or 'it'} has the type {name!r:.60}, which was not defined before")
-        if name in self._within:
-            return _ANYTHING
-        return self.at(self._named[name], path)
+        for full in (name if "." in name or not space else f"{space}.{name}", name):
+            if full in self._within:
+                return _ANYTHING
+            if full in self._named:
+                self._counted(self._counts[full], path)
+                return Nullable(self._named[full])
+        raise SchemaError(f"{path or 'it'} has the type {name!r:.60}, which was not defined before")
+
+
+def _full_name(schema: Mapping[str, Any], space: str) -> str:
+    name, own = str(schema.get("name")), schema.get("namespace", space)
+    return name if "." in name or not own else f"{own}.{name}"
 
 
 def from_connect(schema: object) -> Nullable:

@@ -133,7 +133,9 @@ class AvroCodec:
 
     def row(self) -> Nullable:
         """See `schemas.formats.registered.Codec`."""
-        return row_of(from_avro(json.loads(self._schema.text)))
+        return row_of(
+            from_avro(json.loads(self._schema.text), [json.loads(one.text) for one in self._schema.references])
+        )
 
     def _envelope(self) -> None:
         if "op" not in self._fields():

@@ -18,9 +18,14 @@ from schemas.formats.connect import SCALE_MAX, VARIABLE_DECIMAL, DecimalType, Va
 from schemas.formats.schemas import UnreadableSchema
 from schemas.formats.wire import as_bytes, as_float, as_integer, as_text, at, kind_of, widened
 
+NOTHINGS_MAX: Final = 64
+"""In one record, with those in it: else a few bytes could stand for any number of values."""
 _INT32: Final = 1 << 31
 _INT64: Final = 1 << 63
 _SCALARS: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+
+
+_VARIABLE: Final = {"scale": "int", "value": "bytes"}
 
 
 class AvroType:
@@ -29,6 +34,10 @@ class AvroType:
     reads = False
     is_empty = False
     """Takes no bytes."""
+    depth = 1
+    """Of what is in it, through references too."""
+    nothings = 0
+    """Values in it that take no bytes."""
     is_ambiguous = False
     """A value may have been written in several ways: there is a union of several types in it."""
     name = ""
@@ -63,6 +72,7 @@ class Scalar(AvroType):
         self.name = name
         self.reads = name == "float"
         self.is_empty = name == "null"
+        self.nothings = int(self.is_empty)
 
     def read(self, value: Any) -> Any:
         """See the base class."""
@@ -94,6 +104,7 @@ class Fixed(AvroType):
     def __init__(self, name: str, size: int) -> None:
         self.name, self.size = name, size
         self.is_empty = size == 0
+        self.nothings = int(self.is_empty)
 
     def write(self, value: Any) -> Any:
         """See the base class."""
@@ -159,6 +170,10 @@ class Record(AvroType):
         self._reading = [(field, kind) for field, kind in fields.items() if kind.reads]
         self.reads = bool(self._reading)
         self.is_empty = all(kind.is_empty for kind in fields.values())
+        self.depth = _deeper(*fields.values())
+        self.nothings = self.is_empty + sum(kind.nothings for kind in fields.values())
+        if self.nothings > NOTHINGS_MAX:
+            raise UnreadableSchema(f"the record {name[:100]} has more than {NOTHINGS_MAX} values that take no bytes")
         self.is_ambiguous = any(kind.is_ambiguous for kind in fields.values())
 
     def read(self, value: Any) -> Any:
@@ -223,7 +238,7 @@ class Array(AvroType):
         if items.is_empty:
             raise UnreadableSchema("a list of what takes no bytes")
         self._items = items
-        self.reads, self.is_ambiguous = items.reads, items.is_ambiguous
+        self.reads, self.is_ambiguous, self.depth = items.reads, items.is_ambiguous, _deeper(items)
 
     def read(self, value: Any) -> Any:
         """See the base class."""
@@ -245,7 +260,7 @@ class Map(AvroType):
 
     def __init__(self, values: AvroType) -> None:
         self._values = values
-        self.reads, self.is_ambiguous = values.reads, values.is_ambiguous
+        self.reads, self.is_ambiguous, self.depth = values.reads, values.is_ambiguous, _deeper(values)
 
     def read(self, value: Any) -> Any:
         """See the base class."""
@@ -267,6 +282,7 @@ class Union(AvroType):
 
     def __init__(self, branches: Sequence[AvroType]) -> None:
         self.branches = branches
+        self.depth = _deeper(*branches)
         self._nullable = any(one.name == "null" for one in branches)
         self._values = [one for one in branches if one.name != "null"]
         self._only = self._values[0] if len(self._values) == 1 else None
@@ -317,6 +333,14 @@ def _unlikeness(kind: AvroType, value: Any) -> int:
     if isinstance(value, dict) and isinstance(kind, Record):
         return 0 if kind.fields.keys() == value.keys() else 2
     return 1
+
+
+def _deeper(*kinds: AvroType) -> int:
+    """The depth of what has these in it. Raises UnreadableSchema."""
+    depth = 1 + max((one.depth for one in kinds), default=0)
+    if depth > DEPTH_MAX:
+        raise UnreadableSchema(f"nested more than {DEPTH_MAX} levels deep")
+    return depth
 
 
 def read_schema(text: str, references: Iterable[str] = ()) -> AvroType:
@@ -377,7 +401,9 @@ class _Reader:
         inner = name.rpartition(".")[0]
         fields = {str(one["name"]): self.read(one["type"], inner, depth + 1) for one in schema["fields"]}
         self._open.discard(name)
-        variable = VARIABLE_DECIMAL in (name, schema.get("connect.name")) and fields.keys() == {"scale", "value"}
+        variable = VARIABLE_DECIMAL in (name, schema.get("connect.name")) and _VARIABLE.items() == {
+            (one, kind.name) for one, kind in fields.items() if type(kind) is Scalar
+        }
         return self._define(name, VariableDecimal(name, fields) if variable else Record(name, fields))
 
     def _define(self, name: str, kind: AvroType) -> AvroType:

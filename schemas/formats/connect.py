@@ -103,7 +103,10 @@ class FloatType:
         """The ABI's value. Raises DecodeError."""
         if isinstance(value, str):
             return _SPECIAL.get(value, value)
-        return float(value) if type(value) is int else value
+        try:
+            return float(value) if type(value) is int else value
+        except OverflowError:
+            return str(value)  # as numbers beyond a float are wherever nobody says their type
 
     def write(self, value: Any) -> Any:
         """The JSON's value."""

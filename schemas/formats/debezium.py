@@ -86,6 +86,14 @@ class DebeziumJson(Format):
         """See the base class. Without a schema."""
         return encode(packed)
 
+    def decode_key(self, key: bytes, topic: str) -> object:
+        """See the base class. Without the schema that JsonConverter put around it."""
+        found = super().decode_key(key, topic)
+        if isinstance(found, dict) and found.keys() == {"schema", "payload"} and isinstance(found["schema"], dict):
+            kind = read_schema(bytes(parts(key)["schema"]))
+            return found["payload"] if kind is None else kind.read(found["payload"])
+        return found
+
     def writer_schema(self, event: Event, topic: str) -> tuple[object, Callable[[], Nullable]] | None:
         """See the base class. Of values with an embedded schema."""
         text = embedded_schema(event.value or b"")
@@ -131,7 +139,7 @@ def _of_envelope(data: bytes, envelope: bytes, kind: ConnectType | None, is_wrap
         for name in ("before", "after"):
             change[name] = marked(change[name])
     if kind is not None:
-        change = kind.read(change)
+        change = _change(kind.read(change))  # its schema may say that a row is none
     return Document(data, packed_change(change), envelope, kind, is_wrapped)
 
 

@@ -36,6 +36,8 @@ _MAXWELL: Final = {"insert": "c", "update": "u", "delete": "d", "bootstrap-inser
 _CANAL: Final = {"INSERT": "c", "UPDATE": "u", "DELETE": "d", "TRUNCATE": "t"}
 _MAXWELL_SOURCE: Final = ("position", "gtid", "server_id", "thread_id", "schema_id", "xid", "xoffset", "commit")
 _CANAL_SOURCE: Final = ("id", "gtid", "pkNames", "mysqlType", "sql")
+SPLIT_BYTES_MAX: Final = 64 << 20
+"""Of what all records of one message of Canal have beside their row: each has a copy of it."""
 _Row = dict[str, Any]
 
 
@@ -61,9 +63,11 @@ class Dump:
         change = unpack(packed)
         sent, got = change_parts(self.packed), change_parts(packed)
         refuse_other_changes(self._name, sent, got, "op", "source", "ts_ms", "transaction")
-        side = "before" if change.op == "d" else "after"
+        side, other = ("before", "after") if change.op == "d" else ("after", "before")
         if got[side] == NIL:
             return None
+        if self._old is None or got[other] == NIL:
+            refuse_other_changes(self._name, sent, got, other)
         row = splice(self._row, sent[side], got[side], None)
         if self._listed:
             _require_texts(got[side])
@@ -300,6 +304,10 @@ def _split(event: Event) -> Sequence[Event]:
     olds = [] if bytes(texts.get("old", msgspec.Raw(b"null"))) == b"null" else _items(texts["old"])
     if olds and len(olds) != len(rows):
         raise DecodeError(f"it has {len(rows)} rows and {len(olds)} old ones")
+    if (size := len(rows) * (len(data) - len(texts["data"]))) > SPLIT_BYTES_MAX:
+        raise DecodeError(
+            f"its {len(rows)} rows would be {size} bytes and more as records of their own, each with the rest of it"
+        )
     return tuple(
         msgspec.structs.replace(event, value=joined(_one_row(texts, row, olds[index] if olds else None)))
         for index, row in enumerate(rows)

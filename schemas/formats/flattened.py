@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.change import OPERATIONS, DecodeError, unpack
+from schemas.change import OPERATIONS, DecodeError, EncodeError, unpack
 from schemas.event import Event
 from schemas.formats.connect import ConnectType, read_schema
 from schemas.formats.format import Document, Format
@@ -75,6 +75,7 @@ SOURCE: Final = frozenset(
 """Members of the source blocks of Debezium's connectors."""
 _PREFIX: Final = "__"
 _OWN: Final = {"__op", "__deleted", "__ts_ms"}
+_WRITTEN: Final = {"__op", "__deleted", "__table"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ class FlattenedJson(Format):
         """See the base class. With `__op`, `__table` and `__deleted`, as the SMT's mode `rewrite` and `add.fields=op,table` write it."""
         change = unpack(packed)
         row = dict(row_for(self.name, change))
+        if taken := sorted(row.keys() & _WRITTEN):
+            raise EncodeError(f"{self.name} has a meaning of its own for the column {taken[0]}")
         row["__deleted"] = "true" if change.op == "d" else "false"
         row["__op"] = change.op
         if isinstance(table := change.source.get("table"), str):
@@ -140,7 +143,7 @@ def _document(event: Event) -> Flattened:
     told = {**_of_headers(event), **facts}
     deleted = told.get("__deleted") in ("true", True)
     op = "d" if deleted else told.get("__op", "r")
-    if op not in OPERATIONS:
+    if not isinstance(op, str) or op not in OPERATIONS:
         raise DecodeError(f"its `__op` is {op!r:.40}")
     side = "before" if op == "d" else "after"
     moment = told.get("__ts_ms")

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
 from schemas.change import DecodeError, EncodeError
 from schemas.contracts.types import Nullable
 from schemas.event import Event
+from schemas.formats.jsontext import check_names
+
+FALLS: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+"""What a format may fall over beside its own errors, which are among them. One event must not end the service, again and again: whoever
+calls a format takes these for a verdict on the event."""
+
+
+def fallen(error: Exception) -> str:
+    """Why a format could not read or write an event."""
+    if isinstance(error, DecodeError | EncodeError):
+        return str(error)
+    return f"penstock fell over it, which is a bug: {type(error).__name__}: {error}"
 
 
 class Document(Protocol):
@@ -71,16 +84,33 @@ class Format:
     def decode_key(self, key: bytes, topic: str) -> object:
         """What a key says, as msgpack could carry it. Raises DecodeError, TransportError."""
         try:
-            return _from_json(key)
+            found = _from_json(key)
+            if isinstance(found, dict | list):
+                check_names(key)
+            return found
+        except DecodeError:
+            raise
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise DecodeError(f"its key is not JSON: {error}") from None
 
     def encode_key(self, key: object, topic: str) -> bytes:
         """A key that says so; equal keys have equal bytes. Raises EncodeError, TransportError."""
         try:
-            return _to_json(key)
+            return _to_json(_finite(key))
         except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
             raise EncodeError(f"its key cannot be JSON: {error}") from None
+
+
+def _finite(value: object) -> object:
+    """NaN and infinities as texts: JSON would make null of all of them, and one key of many."""
+    match value:
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case dict():
+            return {name: _finite(one) for name, one in value.items()}
+        case list():
+            return [_finite(one) for one in value]
+    return value
 
 
 _from_json = msgspec.json.Decoder().decode

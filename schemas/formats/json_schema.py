@@ -118,6 +118,8 @@ class _Reader:
     def __init__(self, root: Any, documents: Mapping[str, Any]) -> None:
         self._root, self._documents = root, documents
         self._open: list[str] = []
+        self._made: dict[str, ConnectType | None] = {}
+        """By place: what is referred to from many places is read once."""
 
     def read(self) -> ConnectType | None:
         return self._type(self._root, self._root)
@@ -150,6 +152,8 @@ class _Reader:
         """What a `$ref` stands for. A schema within itself says nothing from there on: its values are as JSON says."""
         document, _, pointer = reference.partition("#")
         place = f"{document or id(root)}#{pointer}"
+        if place in self._made:
+            return self._made[place]
         if place in self._open:
             raise UnreadableSchema(f"{reference[:100]} is within itself")
         if document and document not in self._documents:
@@ -159,7 +163,8 @@ class _Reader:
             target = target[step.replace("~1", "/").replace("~0", "~")]
         self._open.append(place)
         try:
-            return self._type(target, root)
+            self._made[place] = made = self._type(target, root)
+            return made
         finally:
             self._open.pop()
 

@@ -5,9 +5,11 @@ A row by itself says nothing about what happened to it: it is read as `r`, which
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Any
 
+import msgpack  # type: ignore[import-untyped]
 import msgspec
 
 from schemas.change import DEPTH_MAX, ChangeEvent, DecodeError, EncodeError, pack, unpack
@@ -131,7 +133,10 @@ class MessagePack(Format):
 
     def encode_key(self, key: object, topic: str) -> bytes:
         """See the base class."""
-        return pack(key)
+        try:
+            return pack(key)
+        except (OverflowError, TypeError, ValueError, RecursionError) as error:
+            raise EncodeError(f"its key cannot be msgpack: {error}") from None
 
 
 def _read(data: bytes) -> Any:
@@ -140,7 +145,31 @@ def _read(data: bytes) -> Any:
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError) as error:
         raise DecodeError(f"not msgpack: {error}") from None
     _check_depth(value)
+    if b"\xff" in data and _has_moment(value):
+        raise DecodeError("a msgpack timestamp: write an integer or a text")
+    if len(pack(value)) != len(data):  # written at length, or a name is there twice
+        try:
+            msgpack.unpackb(data, object_pairs_hook=_once, strict_map_key=False, raw=True)
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise error if isinstance(error, DecodeError) else DecodeError(f"not msgpack: {error}") from None
     return value
+
+
+def _once(pairs: list[tuple[Any, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise DecodeError(f"the name {str(twice)[:100]} repeats within one map")
+
+
+def _has_moment(value: Any) -> bool:
+    level = [value]
+    while level:
+        if any(isinstance(one, datetime.datetime) for one in level):
+            return True
+        inside = (one.values() if type(one) is dict else one for one in level if type(one) in _CONTAINERS)
+        level = [one for within in inside for one in within]
+    return False
 
 
 def _check_depth(value: Any) -> None:

@@ -113,7 +113,10 @@ class ProtobufCodec:
 
     def _read(self, data: bytes) -> dict[str, Any]:
         message, kind, _ = self._parsed(data)
-        read: dict[str, Any] = kind.read(message, Budget())
+        try:
+            read: dict[str, Any] = kind.read(message, Budget())
+        except UnicodeDecodeError:
+            raise DecodeError(f"not what schema {self._id} says: a text that is not UTF-8") from None
         return read
 
     def _parsed(self, data: bytes) -> tuple[Any, MessageType, int]:

@@ -143,6 +143,8 @@ class Field:
         if self._enum is not None:
             known = self._enum.values_by_number.get(value)
             return value if known is None else known.name
+        if isinstance(value, bytes) and not self._is_bytes:  # proto2 does not look
+            raise DecodeError(f"{self.name}: a text that is not UTF-8")
         return value
 
     def write(self, message: Message, value: Any, was: Any) -> None:
@@ -159,9 +161,9 @@ class Field:
                 raise EncodeError("the schema has no null here")
             message.ClearField(self.name)
         elif self._values is not None:
-            self._set_map(message, value)
+            self._set_map(message, value, was)
         elif self._is_list:
-            self._set_list(message, value)
+            self._set_list(message, value, was)
         elif self.message is not None:
             part = getattr(message, self.name)
             part.SetInParent()
@@ -173,28 +175,38 @@ class Field:
         else:
             setattr(message, self.name, self.scalar(value))
 
-    def _set_list(self, message: Message, value: Any) -> None:
+    def _set_list(self, message: Message, value: Any, was: Any) -> None:
+        """Items that stay where they are keep what the schema does not know of them."""
         if not isinstance(value, list):
             raise EncodeError(f"the schema has a list here, and this is {kind_of(value)}")
-        message.ClearField(self.name)
         items = getattr(message, self.name)
-        for one in value:
+        old = [(before, copied(item)) for before, item in zip(was or (), items, strict=False)] if self.message else []
+        message.ClearField(self.name)
+        items = getattr(message, self.name)  # those before are detached
+        for place, one in enumerate(value):
             if self.message is not None:
-                self.message.write(items.add(), one)
+                before = old[place] if place < len(old) else None
+                if before is not None and same(before[0], one):
+                    items.add().CopyFrom(before[1])
+                else:
+                    self.message.write(items.add(), one)
             else:
                 items.append(self.scalar(one))
 
-    def _set_map(self, message: Message, value: Any) -> None:
+    def _set_map(self, message: Message, value: Any, was: Any) -> None:
+        """Values under the same name that are the same keep what the schema does not know of them."""
         assert self._key is not None and self._values is not None
         if not isinstance(value, dict):
             raise EncodeError(f"the schema has a map here, and this is {kind_of(value)}")
-        message.ClearField(self.name)
         items = getattr(message, self.name)
+        old = {key: copied(items[key]) for key in items} if self._values.message is not None else {}
+        message.ClearField(self.name)
+        items = getattr(message, self.name)  # those before are detached
         for name, one in value.items():
             key = self._key.of_text(name)
-            if key in items:
-                raise EncodeError(f"the key {str(name)[:100]!r} is there twice")
-            if self._values.message is not None:
+            if key in old and isinstance(was, dict) and name in was and same(was[name], one):
+                items[key].CopyFrom(old[key])
+            elif self._values.message is not None:
                 self._values.message.write(items[key], one)
             else:
                 items[key] = at(str(name), self._values.scalar, one)
@@ -207,7 +219,9 @@ class Field:
             if text not in ("true", "false"):
                 raise EncodeError(f"the schema has true and false for keys here, not {text[:100]!r}")
             return text == "true"
-        return self.scalar(int(text))
+        if str(number := int(text)) != text:
+            raise EncodeError(f"the schema has integers for keys here, and {text[:100]!r} is not as one is written")
+        return self.scalar(number)
 
     def scalar(self, value: Any) -> Any:
         """What a field that is no message is set to. Raises EncodeError."""
@@ -257,6 +271,13 @@ class Types:
                 lambda message, value: inner.write(message, value, None),
             )
         return MessageType(descriptor, self)
+
+
+def copied(message: Message) -> Message:
+    """One like it."""
+    made = type(message)()
+    made.CopyFrom(message)
+    return made
 
 
 def is_wrapper(descriptor: Descriptor) -> bool:

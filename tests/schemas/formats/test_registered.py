@@ -383,8 +383,12 @@ def _change(after: Row) -> bytes:
     ("row", "after", "problem"),
     [
         ("map<bool, string> m = 1;", {"m": {"yes": "x"}}, "true and false for keys here, not 'yes'"),
-        ("map<int32, string> m = 1;", {"m": {"1": "x", "01": "y"}}, "the key '01' is there twice"),
-        ("map<int32, Inner> m = 1; message Inner { int32 a = 1; }", {"m": {"1": {"a": 1}, "01": {"a": 2}}}, "twice"),
+        ("map<int32, string> m = 1;", {"m": {"1": "x", "01": "y"}}, "'01' is not as one is written"),
+        (
+            "map<int32, Inner> m = 1; message Inner { int32 a = 1; }",
+            {"m": {"1": {"a": 1}, "01": {"a": 2}}},
+            "not as one",
+        ),
         ("map<int32, string> m = 1;", {"m": {"x": "y"}}, "invalid literal"),
         ("oneof o { int64 a = 1; string b = 2; }", {"a": 1, "b": "x"}, "one of a, b here, not several"),
     ],
