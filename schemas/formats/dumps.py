@@ -115,7 +115,7 @@ class Maxwell(Format):
         }
         made |= {name: source[name] for name in _MAXWELL_SOURCE if name in source}
         made["data"] = row
-        if change.op == "u":
+        if change.op == "u" and change.before is not None:
             made["old"] = _changed(change)
         return write(msgspec.to_builtins(made, builtin_types=(bytes, msgspec.msgpack.Ext)))
 
@@ -148,7 +148,7 @@ class Canal(Format):
             "database": source.get("db"),
             "es": source.get("ts_ms", change.ts_ms),
             "isDdl": truncates,
-            "old": [_texts(_changed(change))] if change.op == "u" else None,
+            "old": [_texts(_changed(change))] if change.op == "u" and change.before is not None else None,
             "table": source.get("table"),
             "ts": change.ts_ms,
             "type": names[change.op],
@@ -238,7 +238,10 @@ def _change(
 ) -> dict[str, Any]:
     if op == "d":
         return change_of(op, row, None, source, ts_ms, transaction)
-    return change_of(op, {**row, **(old or {})} if op == "u" else None, row, source, ts_ms, transaction)
+    before = (
+        {**row, **old} if op == "u" and old is not None else None
+    )  # who does not say what changed may mean anything
+    return change_of(op, before, row, source, ts_ms, transaction)
 
 
 def _text_of_old(texts: Mapping[str, msgspec.Raw], op: str) -> bytes | None:

@@ -346,3 +346,13 @@ def test_what_a_format_falls_over_is_a_verdict_and_says_whose_fault_it_is() -> N
         outcome = Conversion(source, out, "out").outcome(Event(0, 0, None, good, ()), AT)
         assert isinstance(outcome, Violation)
         assert (outcome.kind, "which is a bug" in outcome.message) == ("decode", True)
+
+
+@pytest.mark.parametrize("out", ["maxwell", "canal"])
+def test_an_update_without_what_was_before_does_not_say_that_nothing_changed(out: str) -> None:
+    """PostgreSQL's default replica identity."""
+    members = {"op": "u", "before": None, "after": {"id": "1"}, "source": {"db": "d", "table": "t"}, "ts_ms": 1000}
+    value = emitted(converted("debezium-json", out, json.dumps(members).encode())).value or b""
+    assert not json.loads(value).get("old")
+    assert decoded(out, value)["before"] is None
+    assert decoded(out, value)["after"] == {"id": "1"}
