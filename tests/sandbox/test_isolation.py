@@ -18,7 +18,7 @@ from sandbox.traps import Trouble
 from schemas.capabilities import Capability
 from schemas.outcome import DROPPED, Emitted, Outcome, Violation, ViolationKind
 from schemas.specs import IsolationLevel
-from tests.sandbox.guests import LIMITS, Bench, batch, guest, kinds, spec, violation, wat
+from tests.sandbox.guests import LIMITS, Bench, batch, kinds, spec, violation, wat
 
 CURSORS: dict[str, Callable[[int, int], int]] = {
     "honest": lambda index, count: index,
@@ -296,9 +296,9 @@ def test_a_machine_that_stalls_is_not_held_against_the_event(
         nonlocal left
         if left:
             left -= 1
-            time.sleep(0.2)
+            time.sleep(0.6)
 
-    limits = LIMITS.with_(deadline_ms=100)
+    limits = LIMITS.with_(deadline_ms=500)
     granted = frozenset({Capability.LOG})
     with Sandbox(cache=False, extra_imports=[HostImport("stall", (), None, stall, module="test")]) as sandbox:
         loaded = sandbox.load(spec(limits=limits, isolation=level, capabilities=granted), wat(STALLING))
@@ -306,10 +306,3 @@ def test_a_machine_that_stalls_is_not_held_against_the_event(
     assert kinds(report.outcomes) == [kind]
     assert report.crossings == crossings
     assert [line.text for line in report.logs] == ["said"], "runs that were no verdict are not heard"
-
-
-def test_a_loop_on_a_machine_with_time_for_it_is_condemned_at_once(sandbox: Sandbox) -> None:
-    """A guest that runs cannot be starved: three in a row of 50 ms would be a very busy machine."""
-    loaded = sandbox.load(spec(limits=LIMITS.with_(deadline_ms=50)), guest("saboteur"))
-    attempts = [violation(loaded.run(batch([b"L"])).outcomes[0]).attempt for _ in range(5)]
-    assert min(attempts) == 1
