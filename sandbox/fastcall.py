@@ -12,6 +12,7 @@ switch interval when another thread is busy.)
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from ctypes import c_bool, c_int64, c_size_t, c_uint64, c_void_p
 from importlib.metadata import version
@@ -447,8 +448,11 @@ class FastSeat:
         self._complete, self._context, self.memory.context = False, 0, 0
         (self._library.store_delete_free if large else self._library.store_delete)(store)
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if (
+            not is_finalizing()
+        ):  # then nothing of this module need be there any more, and the process gives back everything
+            self.close()
 
     def _take_trap(self) -> TrapFacts:
         trap = Trap._from_ptr(_pointer(bindings.wasm_trap_t, self._trap.value or 0))  # noqa: SLF001 - no public way
