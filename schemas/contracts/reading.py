@@ -166,7 +166,7 @@ class _Avro:
             if kind in ("array", "map") or (kind in _AVRO and kind != "null"):
                 return Nullable(self._kind(kind, schema, path, space))
             return self.at(kind, path, space)
-        name = _full_name(schema, space)
+        name = full_name(str(schema.get("name")), schema.get("namespace", space))
         if name in self._within:
             return Nullable(AnyType())  # a schema of itself
         self._within.add(name)
@@ -226,9 +226,9 @@ class _Avro:
         raise SchemaError(f"{path or 'it'} has the type {name!r:.60}, which was not defined before")
 
 
-def _full_name(schema: Mapping[str, Any], space: str) -> str:
-    name, own = str(schema.get("name")), schema.get("namespace", space)
-    return name if "." in name or not own else f"{own}.{name}"
+def full_name(name: str, space: object) -> str:
+    """Of an Avro record, enum or fixed with this name that is defined within a namespace."""
+    return name if "." in name or not space else f"{space}.{name}"
 
 
 def from_connect(schema: object) -> Nullable:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import fastavro
 
 from schemas.change import DEPTH_MAX, DecodeError, EncodeError
+from schemas.contracts.reading import full_name
 from schemas.formats.connect import SCALE_MAX, VARIABLE_DECIMAL, DecimalType, VariableDecimalType
 from schemas.formats.schemas import UnreadableSchema
 from schemas.formats.wire import as_bytes, as_float, as_integer, as_text, at, kind_of, widened
@@ -379,10 +380,10 @@ class _Reader:
             case "record" | "error":
                 return self._record(schema, space, depth)
             case "enum":
-                name = _full_name(schema, space)
+                name = full_name(str(schema["name"]), schema.get("namespace", space))
                 return self._define(name, Enum(name, tuple(schema["symbols"])))
             case "fixed":
-                name = _full_name(schema, space)
+                name = full_name(str(schema["name"]), schema.get("namespace", space))
                 return self._define(name, _decimal(schema, Fixed(name, int(schema["size"]))))
         found = self.read(kind, space, depth + 1)
         return _decimal(schema, found) if kind == "bytes" else found
@@ -396,7 +397,7 @@ class _Reader:
         raise UnreadableSchema(f"it refers to {name[:100]}, which is not there")
 
     def _record(self, schema: Mapping[str, Any], space: str, depth: int) -> AvroType:
-        name = _full_name(schema, space)
+        name = full_name(str(schema["name"]), schema.get("namespace", space))
         self._open.add(name)
         inner = name.rpartition(".")[0]
         fields = {str(one["name"]): self.read(one["type"], inner, depth + 1) for one in schema["fields"]}
@@ -418,11 +419,6 @@ def _decimal(schema: Mapping[str, Any], under: AvroType) -> AvroType:
     if schema.get("logicalType") != "decimal" or type(scale) is not int or not 0 <= scale <= SCALE_MAX:
         return under
     return Decimal(under, scale)
-
-
-def _full_name(schema: Mapping[str, Any], space: str) -> str:
-    name, own = str(schema["name"]), schema.get("namespace", space)
-    return name if "." in name or not own else f"{own}.{name}"
 
 
 def _defined(name: str, known: set[str], schema: dict[str, Any]) -> Any:
