@@ -380,8 +380,8 @@ class Session:
         tally.host_calls += host.host_calls
         if host.bad_pointers:
             tally.escape_attempts += host.bad_pointers
-            for pattern, count in (host.escapes or {}).items():
-                tally.escape_patterns[pattern] = tally.escape_patterns.get(pattern, 0) + count
+            for pattern, times in (host.escapes or {}).items():
+                tally.escape_patterns[pattern] = tally.escape_patterns.get(pattern, 0) + times
         if host.uses:
             add_uses(tally.uses, host.uses)
         tally.fuel_used += guest.fuel_used
