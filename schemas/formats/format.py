@@ -13,7 +13,15 @@ from schemas.contracts.types import Nullable
 from schemas.event import Event
 from schemas.formats.jsontext import check_names
 
-FALLS: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+FALLS: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RecursionError,
+    msgspec.MsgspecError,
+)
 """What a format may fall over beside its own errors, which are among them. One event must not end the service, again and again: whoever
 calls a format takes these for a verdict on the event."""
 

@@ -333,16 +333,24 @@ class Falling(Format):
 
     name = "falling"
 
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
     def decode(self, event: Event, topic: str) -> Document:
-        raise KeyError("what nobody thought of")
+        raise self.error
 
     def encode(self, packed: bytes, event: Event, topic: str) -> bytes:
-        raise RecursionError("too deep")
+        raise self.error
 
 
-def test_what_a_format_falls_over_is_a_verdict_and_says_whose_fault_it_is() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("what nobody thought of"), RecursionError("too deep"), msgspec.DecodeError("truncated")],
+    ids=repr,
+)
+def test_what_a_format_falls_over_is_a_verdict_and_says_whose_fault_it_is(error: Exception) -> None:
     good = b'{"op":"c","before":null,"after":{"id":1},"source":{},"ts_ms":1}'
-    for source, out in ((Falling(), of("debezium-json")), (of("debezium-json"), Falling())):
+    for source, out in ((Falling(error), of("debezium-json")), (of("debezium-json"), Falling(error))):
         outcome = Conversion(source, out, "out").outcome(Event(0, 0, None, good, ()), AT)
         assert isinstance(outcome, Violation)
         assert (outcome.kind, "which is a bug" in outcome.message) == ("decode", True)
