@@ -21,8 +21,10 @@ TOO_LARGE = {"54"}
 """A limit of the server's."""
 
 
-OUTAGES = {"08", "40", "53", "57", "58"}
-"""Classes: connection, rollback (a standby's conflict, a deadlock), resources (too many connections), the operator (a shutdown), system."""
+OUTAGES = {"08", "40", "57", "58"}
+"""Classes: connection, rollback (a standby's conflict, a deadlock), the operator (a shutdown), system. No resource (53) that a statement
+itself may use up: the event that asks for it would keep its lane waiting for ever."""
+TOO_MANY_CONNECTIONS = "53300"
 
 
 def failure(result: PGresult) -> Exception | None:
@@ -35,7 +37,7 @@ def failure(result: PGresult) -> Exception | None:
     said = (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"the connection broke").decode("utf-8", "replace")
     if state in DENIED:
         return Denied(f"PostgreSQL: {said}", "grant it to the role in PostgreSQL, too")
-    outage = (not state or state[:2] in OUTAGES) and state not in DEADLINE
+    outage = (not state or state[:2] in OUTAGES or state == TOO_MANY_CONNECTIONS) and state not in DEADLINE
     return HostFailure(_code(state), f"PostgreSQL ({state}): {said}", outage=outage)
 
 

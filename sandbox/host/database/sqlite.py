@@ -57,8 +57,8 @@ LIMITS = (
 )
 
 
-OUTAGES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM}
-"""Besides a lock: a file that is not there, or a disk that does not do as it should."""
+OUTAGES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
+"""Besides a lock: a file that is not there, or a disk that does not do as it should. Not what a statement itself may use up."""
 
 
 class SqliteDatabase:

@@ -101,3 +101,19 @@ def test_a_locked_file_is_one(sqlite_shop: Shop) -> None:
         other.execute("BEGIN EXCLUSIVE")
         failure = _failure(lambda: sqlite_shop.query("SELECT id FROM customers", ms=300))
     assert (failure.code, failure.outage) == (ERROR_DEADLINE, True)
+
+
+def test_what_a_statement_itself_uses_up_is_no_outage(postgres_shop: Shop) -> None:
+    """Else the event that asks for it would keep its lane waiting for ever."""
+    name = postgres_shop.operator("SELECT current_database()").strip()
+    postgres_shop.operator(f"ALTER ROLE {name} SET temp_file_limit = '64kB'")
+    large = "SELECT count(*) FROM (SELECT g FROM generate_series(1, 2000000) AS g ORDER BY g DESC OFFSET 1) AS s"
+    failure = _failure(lambda: postgres_shop.query(large, scope=replace(EVERYTHING, time_ms=60_000), ms=60_000))
+    assert (failure.outage, "53400" in failure.message) == (False, True), failure.message
+
+
+def test_a_guest_that_leaves_no_time_to_connect_makes_no_outage() -> None:
+    """Else one that burns its deadline before it asks would keep its lane waiting for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        failure = _of_dsn(f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/shop", ms=20)
+    assert (failure.code, failure.outage) == (ERROR_DEADLINE, False)
